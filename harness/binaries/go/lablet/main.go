@@ -1,0 +1,56 @@
+// Command lablet is the traffic end of a lab: a pod's server, the prober that measures outages, a packet tap and a relay.
+//
+// It is one static program without configuration files, so the same file runs in a network namespace and, copied in,
+// in any container.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+
+	"lblab/lablet/internal/forward"
+	"lblab/lablet/internal/server"
+)
+
+// A command is one of lablet's sub-commands; run gets the arguments after its name.
+type command struct {
+	name, summary string
+	run           func(ctx context.Context, arguments []string) error
+}
+
+var commands = []command{
+	{"serve", "answer HTTP, TCP and UDP as a pod and say who answered", server.Main},
+	{"forward", "accept on an inherited listening socket and relay to another address", forward.Main},
+}
+
+func main() {
+	if len(os.Args) < 2 {
+		usage()
+		os.Exit(2)
+	}
+	for _, command := range commands {
+		if command.name != os.Args[1] {
+			continue
+		}
+		err := command.run(context.Background(), os.Args[2:])
+		switch {
+		case err == nil, errors.Is(err, flag.ErrHelp):
+			return
+		default:
+			fmt.Fprintf(os.Stderr, "lablet %s: %v\n", command.name, err)
+			os.Exit(1)
+		}
+	}
+	usage()
+	os.Exit(2)
+}
+
+func usage() {
+	fmt.Fprintln(os.Stderr, "usage: lablet COMMAND [OPTIONS]; lablet COMMAND -help lists the options")
+	for _, command := range commands {
+		fmt.Fprintf(os.Stderr, "  %-8s %s\n", command.name, command.summary)
+	}
+}
