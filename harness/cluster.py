@@ -1,0 +1,226 @@
+"""The Kubernetes API as lblab uses it, the same for both backends: apply, delete, wait, watch.
+
+One `Cluster` may be used from many threads. Waits follow watch events; nothing polls. An object is a plain dict, as in
+its manifest. Kinds are named as people name them: "Service", "services", "svc" or "ciliumnodes.cilium.io".
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import UserError
+from harness.kube import explain
+from harness.kube.discovery import Resource
+from harness.kube.explain import Obj, Source
+from harness.kube.reader import DISCOVERY_EVERY, Endpoint, Reader, condition, gone
+from harness.kube.sources import Manifests, sources
+from harness.kube.transport import ApiAway, ApiError, NotFound
+from harness.kube.watch import Event, show_remains, wait_for
+
+__all__ = ["ApiAway", "ApiError", "Applied", "Cluster", "Endpoint", "Event", "NotFound", "Obj", "condition", "gone"]
+
+#: Who owns the fields that lblab applies (server-side apply's field manager).
+FIELD_MANAGER = "lblab"
+#: Seconds in which a kind that is not served yet may turn up: a CustomResourceDefinition is in the discovery within a
+#: second of being Established; an operator that has just started takes 2.4 s to register Cilium's (design.md).
+KIND_WITHIN = 5.0
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one object that was applied.
+
+    Attributes:
+        kind: Its kind.
+        namespace: Its namespace, None for a kind without one.
+        name: Its name.
+        created: True when it did not exist before.
+        warnings: The API server's warnings about it, such as a deprecated apiVersion.
+        object: The object as the API server holds it now.
+    """
+
+    kind: str
+    namespace: str | None
+    name: str
+    created: bool
+    warnings: tuple[str, ...]
+    object: Obj
+
+    def __str__(self) -> str:
+        return f"{self.kind} {f'{self.namespace}/' if self.namespace else ''}{self.name}"
+
+
+class Cluster(Reader):
+    """One Kubernetes API server, as whoever the kubeconfig says: everything that `Reader` reads, and writing."""
+
+    def apply(self, what: Manifests, *, within: float = KIND_WITHIN) -> list[Applied]:
+        """Apply objects on the server's side, unmodified and in order; namespaces and CRDs go first.
+
+        Args:
+            what: A file or folder of manifests, YAML text, one object or several.
+            within: Seconds for a kind that is not served yet to turn up, and for a passing refusal to pass (a CRD
+                that is not ready, a namespace that is still being deleted).
+
+        Raises:
+            UserError: A kind or field is not served or an object is refused; with file and line.
+            ApiAway: The API server does not answer.
+        """
+        deadline = time.monotonic() + within
+        objects = sources(what)
+        early = ("Namespace", "CustomResourceDefinition")
+        objects.sort(key=lambda source: source.object.get("kind") not in early)
+        return [self._apply(source, deadline) for source in objects]
+
+    def patch(
+        self, kind: str, name: str, change: Mapping[str, Any], *, namespace: str | None = None, sub: str | None = None
+    ) -> Obj:
+        """Change an object by a JSON merge patch (RFC 7386: None removes a field, a list is replaced as a whole).
+
+        Args:
+            kind: Its kind.
+            name: Its name.
+            change: The patch.
+            namespace: Its namespace, if not the default one.
+            sub: A subresource, such as status.
+        """
+        return self._merge(self.resource(kind).path(namespace or self.namespace, name, sub), change)
+
+    def label(
+        self,
+        kind: str,
+        name: str,
+        labels: Mapping[str, str | None] | None = None,
+        *,
+        namespace: str | None = None,
+        **more: str | None,
+    ) -> Obj:
+        """Set labels of an object; None removes one."""
+        change = {**(labels or {}), **more}
+        return self.patch(kind, name, {"metadata": {"labels": change}}, namespace=namespace)
+
+    def scale(self, kind: str, name: str, replicas: int, *, namespace: str | None = None) -> Obj:
+        """Set how many replicas a Deployment (or another scalable object) shall have."""
+        return self.patch(kind, name, {"spec": {"replicas": replicas}}, namespace=namespace, sub="scale")
+
+    def delete(
+        self,
+        what: Manifests,
+        name: str | None = None,
+        *,
+        namespace: str | None = None,
+        foreground: bool = False,
+        wait: bool = True,
+        within: float = 30.0,
+    ) -> list[str]:
+        """Delete objects, the last first, and wait until they are really gone.
+
+        Args:
+            what: What `apply` takes; or a kind, together with `name`.
+            name: The object's name, when `what` is a kind.
+            namespace: Its namespace, if not the default one.
+            foreground: Delete what it owns before it.
+            wait: Wait until the objects are gone.
+            within: Seconds for all of it.
+
+        Returns:
+            What was there to delete ("Service default/test-lb"); an object that was not there is no error.
+
+        Raises:
+            WaitTimeout: Something is still there, with its finalizers.
+        """
+        deadline = time.monotonic() + within
+        if name is not None:
+            if not isinstance(what, str):
+                raise UserError("to delete by name, say a kind and a name")
+            targets = [(self.resource(what), namespace, name)]
+        else:
+            targets = [target for source in reversed(sources(what)) if (target := self._target(source)) is not None]
+        options = {"propagationPolicy": "Foreground" if foreground else "Background"}
+        deleted: list[tuple[Resource, str | None, str, str]] = []
+        for resource, space, called in targets:
+            space = (space or self.namespace) if resource.namespaced else None
+            try:
+                answer = self._http.request("DELETE", resource.path(space, called), body=options).json()
+            except NotFound:
+                continue
+            uid = answer.get("metadata", {}).get("uid") or answer.get("details", {}).get("uid")
+            deleted.append((resource, space, called, uid))
+        for resource, space, called, uid in deleted if wait else ():
+
+            def accept(found: Obj | None, uid: str = uid) -> bool:
+                return found is None or found["metadata"]["uid"] != uid
+
+            wait_for(
+                self._http,
+                resource,
+                space,
+                called,
+                accept,
+                deadline=deadline,
+                what=f"{resource.kind} {called} to be gone",
+                show=show_remains,
+            )
+        return [f"{r.kind} {f'{space}/' if space else ''}{called}" for r, space, called, _ in deleted]
+
+    def _target(self, source: Source) -> tuple[Resource, str | None, str] | None:
+        """Find what an object of a manifest is on the server; None when its kind is not served."""
+        body = source.object
+        resource = self._discover(
+            lambda: self._discovery.of(str(body.get("apiVersion")), str(body.get("kind"))), time.monotonic()
+        )
+        if resource is None:
+            return None
+        metadata = body.get("metadata") or {}
+        return resource, metadata.get("namespace"), str(metadata.get("name"))
+
+    def _merge(self, path: str, change: Mapping[str, Any]) -> Obj:
+        reply = self._http.request("PATCH", path, body=change, content="application/merge-patch+json")
+        changed: Obj = reply.json()
+        return changed
+
+    def _apply(self, source: Source, deadline: float) -> Applied:
+        body = source.object
+        api_version, kind = str(body.get("apiVersion")), str(body.get("kind"))
+        metadata = body.get("metadata") or {}
+        if not (name := metadata.get("name")):
+            raise UserError(f"{kind} has no metadata.name", file=source.file, line=source.place(("metadata",)))
+        # A kind that this Cilium version is known not to serve does not turn up by waiting.
+        sentence = self._on_cilium(api_version, kind)
+        patience = time.monotonic() if sentence else deadline
+        resource = self._discover(lambda: self._discovery.of(api_version, kind), patience)
+        if resource is None:
+            raise explain.unserved(source, self._discovery.all(), sentence)
+        space = (metadata.get("namespace") or self.namespace) if resource.namespaced else None
+        pause = threading.Event()
+        while True:
+            try:
+                reply = self._http.request(
+                    "PATCH",
+                    resource.path(space, name),
+                    query={"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"},
+                    body=body,
+                    content="application/apply-patch+yaml",
+                )
+            except ApiError as error:
+                if not _passing(error) or time.monotonic() >= deadline:
+                    raise explain.refused(error, source, cilium=self._on_cilium) from error
+                pause.wait(DISCOVERY_EVERY)
+                continue
+            return Applied(kind, space, name, reply.status == 201, reply.warnings, reply.json())
+
+
+def _passing(error: ApiError) -> bool:
+    """Tell whether a refusal at apply may pass by itself within moments.
+
+    A CRD that is served but whose schema server-side apply does not know yet (404, or 500 "no corresponding type"), a
+    namespace still being deleted (403), one whose ServiceAccount is not made yet (403, for a Pod), a server that is
+    starting or busy (429, 503), a write that raced with another (409).
+    """
+    if error.status in (404, 409, 429, 503):
+        return True
+    marks = ("no corresponding type", "being terminated", "error looking up service account", "not yet ready to handle")
+    return error.status in (403, 500) and any(mark in error.detail for mark in marks)

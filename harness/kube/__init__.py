@@ -1,0 +1,1 @@
+"""What `harness.cluster` stands on: kubeconfig, HTTP, discovery of kinds, and API errors put into a sentence."""
