@@ -1,0 +1,109 @@
+"""What pydantic found wrong in a topology file, as one sentence with its line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from harness.errors import UserError
+from harness.yamlfile import Node, Step
+
+
+def explain(error: ValidationError, root: Node, file: Path | str, model: type[BaseModel]) -> UserError:
+    """Turn what pydantic found into the error that a person sees: the first one in the file.
+
+    An unknown field comes before a missing one: a misspelt field is both.
+    """
+    found = sorted(
+        error.errors(include_url=False),
+        key=lambda one: (one["type"] != "extra_forbidden", root.line_of(*_in_file(root, one["loc"]))),
+    )
+    first = found[0]
+    path = _in_file(root, first["loc"])
+    message, hint = _sentence(first, path, model)
+    return UserError(message, file=file, line=root.line_of(*path), hint=hint)
+
+
+def suggest(name: str, known: Iterable[str], called: str) -> str:
+    """A hint that names the closest known word, or all of them when none is close."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f'did you mean "{close[0]}"?' if close else f"{called}: {', '.join(known) or 'none'}"
+
+
+def show_path(path: Iterable[Step]) -> str:
+    """A path as people write it: `routers.opnsense.osFrr.bgp.neighbors[0]`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")
+
+
+def _in_file(root: Node, location: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The part of pydantic's location that is in the file: it names branches of unions and made-up lists too."""
+    path: list[Step] = []
+    for place, step in enumerate(location):
+        if root.at(*path, step) is None:
+            # a missing field is the last step and stays; anything else is pydantic's own
+            last = place == len(location) - 1
+            return (*path, step) if last and isinstance(step, str) else tuple(path)
+        path.append(step)
+    return tuple(path)
+
+
+def _sentence(error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel]) -> tuple[str, str | None]:
+    owner = show_path(path[:-1])
+    context: Mapping[str, Any] = error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        name = str(path[-1])
+        known = _fields(model.model_json_schema(), path[:-1])
+        return f'unknown field "{name}"' + (f" in {owner}" if owner else ""), suggest(name, known, "known fields")
+    if error["type"] == "missing":
+        return f'{owner or "a topology"} needs the field "{path[-1]}"', None
+    if error["type"] == "model_type":
+        return f"{show_path(path) or 'a topology'} should be a mapping of fields, not {_show(error['input'])}", None
+    if error["type"] == "lblab":
+        return f"{show_path(path)}: {error['msg']}", context.get("hint")
+    if error["type"] == "value_error":
+        return f"{show_path(path)}: {error['msg'].removeprefix('Value error, ')}", None
+    hint = None
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
+        hint = "put it in quotes"
+    return f"{show_path(path)}: {error['msg'].replace('Input should', 'should')}, not {_show(error['input'])}", hint
+
+
+def _show(value: object) -> str:
+    """A value as it may stand in a sentence: as JSON, shortened."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 40 else text[:36] + " ..."
+
+
+def _fields(schema: Mapping[str, Any], path: Iterable[Step]) -> list[str]:
+    """The fields that the JSON Schema knows at a path."""
+    definitions = schema.get("$defs", {})
+
+    def objects(part: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        if "$ref" in part:
+            yield from objects(definitions[str(part["$ref"]).rsplit("/", 1)[-1]])
+        elif "anyOf" in part:
+            for branch in part["anyOf"]:
+                yield from objects(branch)
+        else:
+            yield part
+
+    here = list(objects(schema))
+    for step in path:
+        inner = []
+        for part in here:
+            child = part.get("items") if isinstance(step, int) else part.get("properties", {}).get(step)
+            child = child or part.get("additionalProperties")
+            if isinstance(child, Mapping):
+                inner += list(objects(child))
+        here = inner
+    return [name for part in here for name in part.get("properties", {})]
