@@ -106,6 +106,12 @@ class Cluster(Reader):
         """Set how many replicas a Deployment (or another scalable object) shall have."""
         return self.patch(kind, name, {"spec": {"replicas": replicas}}, namespace=namespace, sub="scale")
 
+    def evict(self, pod: str, *, namespace: str | None = None) -> None:
+        """Evict a pod, as `kubectl drain` does: refused with status 429 while a PodDisruptionBudget forbids it."""
+        space = namespace or self.namespace
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": space}}
+        self._http.request("POST", self.resource("pods").path(space, pod, "eviction"), body=body)
+
     def delete(
         self,
         what: Manifests,
@@ -208,6 +214,10 @@ class Cluster(Reader):
             except ApiError as error:
                 if not _passing(error) or time.monotonic() >= deadline:
                     raise explain.refused(error, source, cilium=self._on_cilium) from error
+                if isinstance(error, NotFound):  # a kind may also be gone since it was discovered
+                    self._discovery.refresh()
+                    if self._discovery.of(api_version, kind) is None:
+                        raise explain.unserved(source, self._discovery.all(), sentence) from error
                 pause.wait(DISCOVERY_EVERY)
                 continue
             return Applied(kind, space, name, reply.status == 201, reply.warnings, reply.json())
@@ -221,6 +231,6 @@ def _passing(error: ApiError) -> bool:
     starting or busy (429, 503), a write that raced with another (409).
     """
     if error.status in (404, 409, 429, 503):
-        return True
+        return error.detail.find("namespaces ") != 0  # a namespace that is missing does not come by itself
     marks = ("no corresponding type", "being terminated", "error looking up service account", "not yet ready to handle")
     return error.status in (403, 500) and any(mark in error.detail for mark in marks)

@@ -50,6 +50,9 @@ _PATH = r"\.?[A-Za-z_][\w-]*(?:\.[\w-]+|\[[^\]]*\])*"
 _UNDECLARED = re.compile(rf"({_PATH}): field not declared in schema")
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"')
 _AT = re.compile(r"(?:^|[\s:(])(\.?(?:spec|metadata|status|data|subsets|webhooks|rules)(?:\.[\w-]+|\[[^\]]*\])+)")
+#: What server-side apply begins every refusal with; it repeats what the sentence says already.
+_PREAMBLE = re.compile(r"failed to create typed patch object \([^)]*\): (?:errors:\s*)?")
+_NO_NAMESPACE = re.compile(r'namespaces "([^"]+)" not found')
 _STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 _KEY = re.compile(r'(\w+)=(?:"([^"]*)"|([^,\]]*))')
 
@@ -65,19 +68,25 @@ def refused(error: ApiError, source: Source, *, cilium: Callable[[str, str, str 
     fields = [*_UNDECLARED.findall(error.detail), *_UNKNOWN.findall(error.detail)]
     if fields:
         steps = resolve(fields[0], source.object)
-        path = dotted(steps)
-        hint = cilium(str(source.object.get("apiVersion")), str(source.object.get("kind")), path)
+        path = dotted(steps) + (f" (and {len(fields) - 1} more)" if len(fields) > 1 else "")
+        hint = cilium(str(source.object.get("apiVersion")), str(source.object.get("kind")), dotted(steps))
         return UserError(
             f"{source.named} has a field that is not served here: {path}",
             file=source.file,
             line=source.place(steps),
-            hint=hint or _namesake(steps, source),
+            hint=hint,
+        )
+    if _NO_NAMESPACE.search(error.detail):
+        named = source.object["metadata"]["namespace"]
+        line = source.place(("metadata", "namespace"))
+        return UserError(
+            f"{source.named} is for namespace {named!r}, which does not exist", file=source.file, line=line
         )
     where, why = error.causes[0] if error.causes else ("", "")
     if not where and (match := _AT.search(error.detail)):
         where = match.group(1)
     steps = resolve(where, source.object) if where else ()
-    sentence = f"{where}: {why}" if why and where else error.detail
+    sentence = f"{where}: {why}" if why and where else " ".join(_PREAMBLE.sub("", error.detail).split())
     return UserError(f"{source.named} is refused: {sentence}", file=source.file, line=source.place(steps))
 
 
@@ -138,13 +147,3 @@ def _index(bracket: str, items: object) -> str | int:
             if isinstance(item, dict) and all(str(item.get(k, v)) == v for k, v in keys.items()):
                 return index
     return bracket.strip('"')
-
-
-def _namesake(steps: Steps, source: Source) -> str | None:
-    """Guess nothing about fields whose schema is not at hand; only say what the user can check."""
-    version = source.object.get("apiVersion")
-    return (
-        f"`kubectl explain {source.object.get('kind', '')}".lower() + f"` shows the fields of {version}"
-        if steps
-        else None
-    )
