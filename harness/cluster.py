@@ -15,11 +15,12 @@ from typing import Any
 from harness.errors import UserError
 from harness.kube import explain
 from harness.kube.discovery import Resource
-from harness.kube.explain import Obj, Source
+from harness.kube.explain import Obj
 from harness.kube.reader import DISCOVERY_EVERY, Endpoint, Reader, condition, gone
 from harness.kube.sources import Manifests, sources
 from harness.kube.transport import ApiAway, ApiError, NotFound
 from harness.kube.watch import Event, show_remains, wait_for
+from harness.manifests import Manifest
 
 __all__ = ["ApiAway", "ApiError", "Applied", "Cluster", "Endpoint", "Event", "NotFound", "Obj", "condition", "gone"]
 
@@ -72,8 +73,8 @@ class Cluster(Reader):
         deadline = time.monotonic() + within
         objects = sources(what)
         early = ("Namespace", "CustomResourceDefinition")
-        objects.sort(key=lambda source: source.object.get("kind") not in early)
-        return [self._apply(source, deadline) for source in objects]
+        objects.sort(key=lambda manifest: manifest.kind not in early)
+        return [self._apply(manifest, deadline) for manifest in objects]
 
     def patch(
         self, kind: str, name: str, change: Mapping[str, Any], *, namespace: str | None = None, sub: str | None = None
@@ -87,7 +88,9 @@ class Cluster(Reader):
             namespace: Its namespace, if not the default one.
             sub: A subresource, such as status.
         """
-        return self._merge(self.resource(kind).path(namespace or self.namespace, name, sub), change)
+        path = self.resource(kind).path(namespace or self.namespace, name, sub)
+        changed: Obj = self._http.request("PATCH", path, body=change, content="application/merge-patch+json").json()
+        return changed
 
     def label(
         self,
@@ -144,7 +147,7 @@ class Cluster(Reader):
                 raise UserError("to delete by name, say a kind and a name")
             targets = [(self.resource(what), namespace, name)]
         else:
-            targets = [target for source in reversed(sources(what)) if (target := self._target(source)) is not None]
+            targets = [target for manifest in reversed(sources(what)) if (target := self._target(manifest)) is not None]
         options = {"propagationPolicy": "Foreground" if foreground else "Background"}
         deleted: list[tuple[Resource, str | None, str, str]] = []
         for resource, space, called in targets:
@@ -172,34 +175,24 @@ class Cluster(Reader):
             )
         return [f"{r.kind} {f'{space}/' if space else ''}{called}" for r, space, called, _ in deleted]
 
-    def _target(self, source: Source) -> tuple[Resource, str | None, str] | None:
+    def _target(self, manifest: Manifest) -> tuple[Resource, str | None, str] | None:
         """Find what an object of a manifest is on the server; None when its kind is not served."""
-        body = source.object
-        resource = self._discover(
-            lambda: self._discovery.of(str(body.get("apiVersion")), str(body.get("kind"))), time.monotonic()
-        )
+        resource = self._discover(lambda: self._discovery.of(manifest.api_version, manifest.kind), time.monotonic())
         if resource is None:
             return None
-        metadata = body.get("metadata") or {}
-        return resource, metadata.get("namespace"), str(metadata.get("name"))
+        return resource, (manifest.object.get("metadata") or {}).get("namespace"), manifest.name
 
-    def _merge(self, path: str, change: Mapping[str, Any]) -> Obj:
-        reply = self._http.request("PATCH", path, body=change, content="application/merge-patch+json")
-        changed: Obj = reply.json()
-        return changed
-
-    def _apply(self, source: Source, deadline: float) -> Applied:
-        body = source.object
-        api_version, kind = str(body.get("apiVersion")), str(body.get("kind"))
-        metadata = body.get("metadata") or {}
+    def _apply(self, manifest: Manifest, deadline: float) -> Applied:
+        api_version, kind = manifest.api_version, manifest.kind
+        metadata = manifest.object.get("metadata") or {}
         if not (name := metadata.get("name")):
-            raise UserError(f"{kind} has no metadata.name", file=source.file, line=source.place(("metadata",)))
+            raise manifest.error(f"{kind} has no metadata.name", "metadata")
         # A kind that this Cilium version is known not to serve does not turn up by waiting.
         sentence = self._on_cilium(api_version, kind)
         patience = time.monotonic() if sentence else deadline
         resource = self._discover(lambda: self._discovery.of(api_version, kind), patience)
         if resource is None:
-            raise explain.unserved(source, self._discovery.all(), sentence)
+            raise explain.unserved(manifest, self._discovery.all(), sentence)
         space = (metadata.get("namespace") or self.namespace) if resource.namespaced else None
         pause = threading.Event()
         while True:
@@ -208,16 +201,16 @@ class Cluster(Reader):
                     "PATCH",
                     resource.path(space, name),
                     query={"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"},
-                    body=body,
+                    body=manifest.object,
                     content="application/apply-patch+yaml",
                 )
             except ApiError as error:
                 if not _passing(error) or time.monotonic() >= deadline:
-                    raise explain.refused(error, source, cilium=self._on_cilium) from error
+                    raise explain.refused(error, manifest, cilium=self._on_cilium) from error
                 if isinstance(error, NotFound):  # a kind may also be gone since it was discovered
                     self._discovery.refresh()
                     if self._discovery.of(api_version, kind) is None:
-                        raise explain.unserved(source, self._discovery.all(), sentence) from error
+                        raise explain.unserved(manifest, self._discovery.all(), sentence) from error
                 pause.wait(DISCOVERY_EVERY)
                 continue
             return Applied(kind, space, name, reply.status == 201, reply.warnings, reply.json())

@@ -4,43 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.errors import UserError
 from harness.kube.discovery import Resource
 from harness.kube.transport import ApiError
+from harness.manifests import Manifest
 
 Obj = dict[str, Any]
 Steps = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Source:
-    """An object to be sent, and where the user wrote it.
-
-    Attributes:
-        object: The object as the user wrote it.
-        file: The file it stands in, if it came from one.
-        line: The line it begins at.
-        line_of: Gives the line of a field, or of what it is missing from, by its steps from the root.
-    """
-
-    object: Mapping[str, Any]
-    file: Path | str | None = None
-    line: int | None = None
-    line_of: Callable[..., int] | None = None
-
-    @property
-    def named(self) -> str:
-        """Kind and name, as a person says it."""
-        return f"{self.object.get('kind')} {(self.object.get('metadata') or {}).get('name')!r}"
-
-    def place(self, steps: Steps) -> int | None:
-        """Return the line of a field, or of the nearest thing around it that was written."""
-        return self.line if self.line_of is None else self.line_of(*steps)
 
 
 # The forms in which kube-apiserver names a field: structured-merge-diff's path at server-side apply
@@ -52,65 +25,55 @@ _UNKNOWN = re.compile(r'unknown field "([^"]+)"')
 _AT = re.compile(r"(?:^|[\s:(])(\.?(?:spec|metadata|status|data|subsets|webhooks|rules)(?:\.[\w-]+|\[[^\]]*\])+)")
 #: What server-side apply begins every refusal with; it repeats what the sentence says already.
 _PREAMBLE = re.compile(r"failed to create typed patch object \([^)]*\): (?:errors:\s*)?")
+_BRING_IT = "if a controller brings this kind, its CustomResourceDefinition has to be applied first"
 _NO_NAMESPACE = re.compile(r'namespaces "([^"]+)" not found')
 _STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 _KEY = re.compile(r'(\w+)=(?:"([^"]*)"|([^,\]]*))')
 
 
-def refused(error: ApiError, source: Source, *, cilium: Callable[[str, str, str | None], str | None]) -> UserError:
+def refused(error: ApiError, manifest: Manifest, *, cilium: Callable[[str, str, str | None], str | None]) -> UserError:
     """Explain an object that the API server does not take.
 
     Args:
         error: What the API server answered.
-        source: The object.
+        manifest: The object.
         cilium: Gives the sentence on the Cilium versions that serve (apiVersion, kind, field path), if it is Cilium's.
     """
     fields = [*_UNDECLARED.findall(error.detail), *_UNKNOWN.findall(error.detail)]
     if fields:
-        steps = resolve(fields[0], source.object)
-        path = dotted(steps) + (f" (and {len(fields) - 1} more)" if len(fields) > 1 else "")
-        hint = cilium(str(source.object.get("apiVersion")), str(source.object.get("kind")), dotted(steps))
-        return UserError(
-            f"{source.named} has a field that is not served here: {path}",
-            file=source.file,
-            line=source.place(steps),
-            hint=hint,
-        )
-    if _NO_NAMESPACE.search(error.detail):
-        named = source.object["metadata"]["namespace"]
-        line = source.place(("metadata", "namespace"))
-        return UserError(
-            f"{source.named} is for namespace {named!r}, which does not exist", file=source.file, line=line
-        )
+        steps = resolve(fields[0], manifest.object)
+        more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
+        message = f"{manifest} has a field that is not served here: {dotted(steps)}{more}"
+        return manifest.error(message, *steps, hint=cilium(manifest.api_version, manifest.kind, dotted(steps)))
+    if match := _NO_NAMESPACE.search(error.detail):
+        message = f"{manifest} is for namespace {match.group(1)!r}, which does not exist"
+        return manifest.error(message, "metadata", "namespace")
     where, why = error.causes[0] if error.causes else ("", "")
     if not where and (match := _AT.search(error.detail)):
         where = match.group(1)
-    steps = resolve(where, source.object) if where else ()
     sentence = f"{where}: {why}" if why and where else " ".join(_PREAMBLE.sub("", error.detail).split())
-    return UserError(f"{source.named} is refused: {sentence}", file=source.file, line=source.place(steps))
+    return manifest.error(f"{manifest} is refused: {sentence}", *(resolve(where, manifest.object) if where else ()))
 
 
-def unserved(source: Source, known: Sequence[Resource], sentence: str | None) -> UserError:
+def unserved(manifest: Manifest, known: Sequence[Resource], sentence: str | None) -> UserError:
     """Explain a kind that the API server does not serve.
 
     Args:
-        source: The object.
+        manifest: The object.
         known: The kinds that are served.
         sentence: On the Cilium versions that serve the kind, if it is one of Cilium's.
     """
-    api_version, kind = str(source.object.get("apiVersion")), str(source.object.get("kind"))
-    hint = sentence
-    if hint is None:
-        elsewhere = [r.api_version for r in known if r.kind == kind]
-        alike = difflib.get_close_matches(kind, sorted({r.kind for r in known}), n=1)
-        if elsewhere:
-            hint = f"it is served as {', '.join(elsewhere)}"
-        elif alike:
-            hint = f"did you mean {alike[0]}?"
-        else:
-            hint = "if a controller brings this kind, its CustomResourceDefinition has to be applied first"
-    line = source.place(("kind",)) if not any(r.kind == kind for r in known) else source.place(("apiVersion",))
-    return UserError(f"nothing here serves {kind} in {api_version}", file=source.file, line=line, hint=hint)
+    versions = [r.api_version for r in known if r.kind == manifest.kind]
+    message = f"nothing here serves {manifest.kind} in {manifest.api_version}"
+    if versions:
+        return manifest.error(message, "apiVersion", hint=sentence or f"it is served as {', '.join(versions)}")
+    return manifest.error(message, "kind", hint=sentence or alike(manifest.kind, known) or _BRING_IT)
+
+
+def alike(kind: str, known: Sequence[Resource]) -> str | None:
+    """Guess which kind was meant."""
+    close = difflib.get_close_matches(kind, sorted({r.kind for r in known}), n=1)
+    return f"did you mean {close[0]}?" if close else None
 
 
 def resolve(path: str, body: object) -> Steps:

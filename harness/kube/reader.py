@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import UserError
 from harness.kube import config, explain
 from harness.kube.discovery import Discovery, Resource
-from harness.kube.explain import Obj, Source
+from harness.kube.explain import Obj
 from harness.kube.transport import ApiError, NotFound, Transport
 from harness.kube.watch import Accept, Event, follow, show_state, wait_for
 from harness.wait import until
@@ -208,9 +209,8 @@ class Reader:
         """
         found = self._find(kind, within)
         if found is None:
-            raise explain.unserved(
-                Source({"kind": kind, "apiVersion": "any version"}), self._discovery.all(), self._on_cilium("", kind)
-            )
+            hint = self._on_cilium("", kind) or explain.alike(kind, self._discovery.all())
+            raise UserError(f"nothing here serves a kind named {kind!r}", hint=hint)
         return found
 
     def _find(self, word: str, within: float = 0.0) -> Resource | None:

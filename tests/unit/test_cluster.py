@@ -99,7 +99,7 @@ def test_an_unknown_field_is_named_with_its_line(
         cluster.apply(manifest)
     assert caught.value.line == line
     assert caught.value.file == str(manifest)
-    assert caught.value.message == f"Service 'x' has a field that is not served here: {field}"
+    assert caught.value.message == f"Service/x has a field that is not served here: {field}"
 
 
 def test_an_invalid_value_is_named_with_its_line(cluster: Cluster, server: FakeApiServer, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_refusal_that_passes_is_waited_for_and_one_that_stays_is_reported(
 def test_objects_without_a_name_or_kind_are_refused(cluster: Cluster) -> None:
     with pytest.raises(UserError, match=r"no metadata\.name"):
         cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"generateName": "x-"}})
-    with pytest.raises(UserError, match="lacks apiVersion or kind"):
+    with pytest.raises(UserError, match="it has no apiVersion"):
         cluster.apply("kind: Service\nmetadata: {name: x}\n")
 
 
@@ -161,7 +161,7 @@ def test_get_list_exists_and_names_of_kinds(cluster: Cluster, server: FakeApiSer
     assert not cluster.exists("ciliumnodes.cilium.io", "nope")
     with pytest.raises(NotFound):
         cluster.get("service", "nope")
-    with pytest.raises(UserError, match="nothing here serves Gizmo"):
+    with pytest.raises(UserError, match="nothing here serves a kind named 'Gizmo'"):
         cluster.list("Gizmo")
 
 
