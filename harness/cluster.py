@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,7 @@ class Cluster(Reader):
         deadline = time.monotonic() + within
         objects = sources(what)
         early = ("Namespace", "CustomResourceDefinition")
+        self._check_cilium(objects)
         objects.sort(key=lambda manifest: manifest.kind not in early)
         return [self._apply(manifest, deadline) for manifest in objects]
 
@@ -175,6 +176,13 @@ class Cluster(Reader):
             )
         return [f"{r.kind} {f'{space}/' if space else ''}{called}" for r, space, called, _ in deleted]
 
+    def _check_cilium(self, objects: Sequence[Manifest]) -> None:
+        """Refuse what this Cilium version does not serve, and say which do: its kinds do not come by waiting."""
+        if self.cilium_version is not None:
+            from harness.cilium import api, semver
+
+            api.check(objects, semver.parse(self.cilium_version))
+
     def _target(self, manifest: Manifest) -> tuple[Resource, str | None, str] | None:
         """Find what an object of a manifest is on the server; None when its kind is not served."""
         resource = self._discover(lambda: self._discovery.of(manifest.api_version, manifest.kind), time.monotonic())
@@ -187,12 +195,9 @@ class Cluster(Reader):
         metadata = manifest.object.get("metadata") or {}
         if not (name := metadata.get("name")):
             raise manifest.error(f"{kind} has no metadata.name", "metadata")
-        # A kind that this Cilium version is known not to serve does not turn up by waiting.
-        sentence = self._on_cilium(api_version, kind)
-        patience = time.monotonic() if sentence else deadline
-        resource = self._discover(lambda: self._discovery.of(api_version, kind), patience)
+        resource = self._discover(lambda: self._discovery.of(api_version, kind), deadline)
         if resource is None:
-            raise explain.unserved(manifest, self._discovery.all(), sentence)
+            raise explain.unserved(manifest, self._discovery.all())
         space = (metadata.get("namespace") or self.namespace) if resource.namespaced else None
         pause = threading.Event()
         while True:
@@ -206,11 +211,11 @@ class Cluster(Reader):
                 )
             except ApiError as error:
                 if not _passing(error) or time.monotonic() >= deadline:
-                    raise explain.refused(error, manifest, cilium=self._on_cilium) from error
+                    raise explain.refused(error, manifest) from error
                 if isinstance(error, NotFound):  # a kind may also be gone since it was discovered
                     self._discovery.refresh()
                     if self._discovery.of(api_version, kind) is None:
-                        raise explain.unserved(manifest, self._discovery.all(), sentence) from error
+                        raise explain.unserved(manifest, self._discovery.all()) from error
                 pause.wait(DISCOVERY_EVERY)
                 continue
             return Applied(kind, space, name, reply.status == 201, reply.warnings, reply.json())

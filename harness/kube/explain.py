@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.errors import UserError
@@ -31,20 +31,19 @@ _STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 _KEY = re.compile(r'(\w+)=(?:"([^"]*)"|([^,\]]*))')
 
 
-def refused(error: ApiError, manifest: Manifest, *, cilium: Callable[[str, str, str | None], str | None]) -> UserError:
+def refused(error: ApiError, manifest: Manifest) -> UserError:
     """Explain an object that the API server does not take.
 
     Args:
         error: What the API server answered.
         manifest: The object.
-        cilium: Gives the sentence on the Cilium versions that serve (apiVersion, kind, field path), if it is Cilium's.
     """
     fields = [*_UNDECLARED.findall(error.detail), *_UNKNOWN.findall(error.detail)]
     if fields:
         steps = resolve(fields[0], manifest.object)
         more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
         message = f"{manifest} has a field that is not served here: {dotted(steps)}{more}"
-        return manifest.error(message, *steps, hint=cilium(manifest.api_version, manifest.kind, dotted(steps)))
+        return manifest.error(message, *steps)
     if match := _NO_NAMESPACE.search(error.detail):
         message = f"{manifest} is for namespace {match.group(1)!r}, which does not exist"
         return manifest.error(message, "metadata", "namespace")
@@ -55,19 +54,18 @@ def refused(error: ApiError, manifest: Manifest, *, cilium: Callable[[str, str, 
     return manifest.error(f"{manifest} is refused: {sentence}", *(resolve(where, manifest.object) if where else ()))
 
 
-def unserved(manifest: Manifest, known: Sequence[Resource], sentence: str | None) -> UserError:
+def unserved(manifest: Manifest, known: Sequence[Resource]) -> UserError:
     """Explain a kind that the API server does not serve.
 
     Args:
         manifest: The object.
         known: The kinds that are served.
-        sentence: On the Cilium versions that serve the kind, if it is one of Cilium's.
     """
     versions = [r.api_version for r in known if r.kind == manifest.kind]
     message = f"nothing here serves {manifest.kind} in {manifest.api_version}"
     if versions:
-        return manifest.error(message, "apiVersion", hint=sentence or f"it is served as {', '.join(versions)}")
-    return manifest.error(message, "kind", hint=sentence or alike(manifest.kind, known) or _BRING_IT)
+        return manifest.error(message, "apiVersion", hint=f"it is served as {', '.join(versions)}")
+    return manifest.error(message, "kind", hint=alike(manifest.kind, known) or _BRING_IT)
 
 
 def alike(kind: str, known: Sequence[Resource]) -> str | None:

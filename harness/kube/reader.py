@@ -38,7 +38,7 @@ class Reader:
     Args:
         kubeconfig: The kubeconfig file; its current context is used.
         namespace: Where objects go that name no namespace.
-        cilium_version: The Cilium version of this cluster, for the sentence on a kind or field that it does not serve.
+        cilium_version: The Cilium version of this cluster: what it does not serve is refused before it is sent.
     """
 
     def __init__(self, kubeconfig: Path, *, namespace: str = "default", cilium_version: str | None = None) -> None:
@@ -209,7 +209,7 @@ class Reader:
         """
         found = self._find(kind, within)
         if found is None:
-            hint = self._on_cilium("", kind) or explain.alike(kind, self._discovery.all())
+            hint = explain.alike(kind, self._discovery.all())
             raise UserError(f"nothing here serves a kind named {kind!r}", hint=hint)
         return found
 
@@ -226,10 +226,6 @@ class Reader:
             if (found := look()) is not None or time.monotonic() >= deadline:
                 return found
             pause.wait(DISCOVERY_EVERY)
-
-    def _on_cilium(self, api_version: str, kind: str, field: str | None = None) -> str | None:
-        """Say which Cilium versions serve a kind or field that this one does not; None when that is not the matter."""
-        return None
 
     def list(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fake_apiserver import FakeApiServer
 
+from harness import manifests
 from harness.cluster import ApiAway, Cluster, Endpoint, Event, NotFound, condition, gone
 from harness.errors import LabError, UserError, WaitTimeout
 
@@ -121,6 +122,17 @@ def test_an_unknown_kind_is_named_with_its_line_and_what_it_may_be(cluster: Clus
     manifest.write_text("kind: Deployment\napiVersion: extensions/v1beta1\nmetadata: {name: x}\n")
     with pytest.raises(UserError, match=r"x\.yaml:2: .*\(it is served as apps/v1\)"):
         cluster.apply(manifest, within=0)
+
+
+def test_what_this_cilium_version_does_not_serve_is_refused_before_it_is_sent(
+    server: FakeApiServer, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("apiVersion: cilium.io/v2alpha1\nkind: CiliumBGPPeeringPolicy\nmetadata: {name: p}\n")
+    cluster = Cluster(server.kubeconfig(tmp_path), cilium_version="1.20.2")
+    with pytest.raises(UserError, match=r"policy\.yaml:2: .*served by Cilium 1\.\d+ to 1\.18, not by 1\.20\.2"):
+        cluster.apply([SERVICE, *manifests.load(policy)])
+    assert not server.requests
 
 
 def test_a_kind_that_turns_up_within_the_deadline_is_applied(cluster: Cluster, server: FakeApiServer) -> None:
