@@ -46,7 +46,9 @@ class Manifest:
     @property
     def name(self) -> str:
         """The object's name, or its generateName."""
-        metadata = self.object.get("metadata") or {}
+        metadata = self.object.get("metadata")
+        if not isinstance(metadata, dict):
+            return ""
         return str(metadata.get("name") or metadata.get("generateName") or "")
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from harness.addresses import NODE_PREFIX_LENGTH, IPAddress, overlap, shares
-from harness.topology_errors import suggest
+from harness.wording import suggest
 from harness.yamlfile import Step
 
 if TYPE_CHECKING:

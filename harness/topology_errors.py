@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.errors import UserError
+from harness.wording import show_path, suggest
 from harness.yamlfile import Node, Step
 
 
@@ -28,21 +28,6 @@ def explain(error: ValidationError, root: Node, file: Path | str, model: type[Ba
     path = _in_file(root, first["loc"])
     message, hint = _sentence(first, path, model)
     return UserError(message, file=file, line=root.line_of(*path), hint=hint)
-
-
-def suggest(name: str, known: Iterable[str], called: str) -> str:
-    """A hint that names the closest known word, or all of them when none is close."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f'did you mean "{close[0]}"?' if close else f"{called}: {', '.join(known) or 'none'}"
-
-
-def show_path(path: Iterable[Step]) -> str:
-    """A path as people write it: `routers.opnsense.osFrr.bgp.neighbors[0]`."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
-    return text.removeprefix(".")
 
 
 def _in_file(root: Node, location: tuple[Step, ...]) -> tuple[Step, ...]:

@@ -1,0 +1,3 @@
+module lblab/apitypes
+
+go 1.21

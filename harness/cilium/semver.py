@@ -1,0 +1,69 @@
+"""Cilium's version numbers: read, compared, written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import total_ordering
+
+from harness.errors import UserError
+
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-((?:pre|rc|snapshot)\.\d+))?")
+_STAGES = ("snapshot", "pre", "rc", "")
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Version:
+    """A Cilium release, as 1.18.0 or 1.18.0-pre.2; a pre-release comes before its release.
+
+    Attributes:
+        major: 1, so far.
+        minor: The feature release.
+        patch: The bug-fix release.
+        pre: `pre.N`, `rc.N` or `snapshot.N`; empty for a release.
+    """
+
+    major: int
+    minor: int
+    patch: int
+    pre: str = ""
+
+    @property
+    def line(self) -> tuple[int, int]:
+        """Major and minor number: what decides which API is served and how Cilium is built."""
+        return self.major, self.minor
+
+    @property
+    def minor_text(self) -> str:
+        """Major and minor number as people say them: `1.18`."""
+        return f"{self.major}.{self.minor}"
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}" + (f"-{self.pre}" if self.pre else "")
+
+    def __lt__(self, other: Version) -> bool:
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[int, int, int, int, int]:
+        stage, _, number = self.pre.partition(".")
+        return self.major, self.minor, self.patch, _STAGES.index(stage), int(number or 0)
+
+
+def parse(text: str) -> Version:
+    """Read an exact version; a leading `v` is allowed.
+
+    Raises:
+        UserError: it is not of that form.
+    """
+    match = _VERSION.fullmatch(text.strip())
+    if match is None:
+        raise UserError(f'"{text}" is not a Cilium version', hint='as "1.20.2", "1.18" or "auto"')
+    major, minor, patch, pre = match.groups()
+    return Version(int(major), int(minor), int(patch), pre or "")
+
+
+def parse_line(text: str) -> tuple[int, int] | None:
+    """Read a minor as `1.18` or `v1.18`; None when it is not of that form."""
+    match = re.fullmatch(r"v?(\d+)\.(\d+)", text.strip())
+    return (int(match[1]), int(match[2])) if match else None
