@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"lblab/lablet/internal/forward"
+	"lblab/lablet/internal/prober"
 	"lblab/lablet/internal/server"
 )
 
@@ -23,6 +24,7 @@ type command struct {
 
 var commands = []command{
 	{"serve", "answer HTTP, TCP and UDP as a pod and say who answered", server.Main},
+	{"probe", "send numbered packets or requests at a steady rate and record what becomes of each", prober.Main},
 	{"forward", "accept on an inherited listening socket and relay to another address", forward.Main},
 }
 

@@ -1,0 +1,144 @@
+// Command cilium is the part of Cilium that announces service addresses by BGP, at one Cilium version, as one program
+// with two names:
+//
+//	cilium-bgp --kubeconfig FILE --node NAME      the agent's BGP control plane for one node
+//	cilium-operator --kubeconfig FILE             CRD registration, LB-IPAM and the operator's BGP part
+//
+// Both are Cilium's own Hive cells with the real Kubernetes client; this module only chooses the cells and gives them
+// their configuration. Every option of the agent or operator that those cells read may be given as --name=value, or as a
+// file NAME in --config-dir as in the cilium-config volume of a real agent; the command line wins.
+//
+// The other files are chosen by build tags that work like those of Go's releases: building at Cilium 1.18 sets cilium1.14,
+// cilium1.15 ... cilium1.18, so that "cilium1.16 && !cilium1.19" means 1.16 up to 1.18.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// defaults are the values that a Cilium installation by Helm with bgpControlPlane.enabled has. IPv6 is on, which is not
+// Helm's default: it only means that IPv6 services are served where there are any.
+var defaults = map[string]any{
+	"enable-bgp-control-plane":               "true",
+	"enable-bgp-control-plane-status-report": "true",
+	"bgp-secrets-namespace":                  "kube-system",
+	"bgp-router-id-allocation-mode":          "default",
+	"enable-ipv4":                            "true",
+	"enable-ipv6":                            "true",
+	"ipam":                                   "kubernetes",
+	// The BGP control plane is told about services of every node by Kubernetes alone, so no shared memory or maps.
+	"enable-cilium-node-crd": "true",
+}
+
+// settings are the options of this program itself; everything else on the command line is an option of Cilium.
+type settings struct {
+	kubeconfig, node, namespace, configDir string
+}
+
+func main() {
+	name, args := filepath.Base(os.Args[0]), os.Args[1:]
+	if name != "cilium-bgp" && name != "cilium-operator" && len(args) > 0 {
+		name, args = "cilium-"+args[0], args[1:]
+	}
+	os.Stdout = os.Stderr // before 1.18 Cilium logs to standard output
+	if err := start(name, args); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+}
+
+func start(name string, args []string) error {
+	own, given, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if own.kubeconfig == "" {
+		return fmt.Errorf("--kubeconfig is missing")
+	}
+	options := map[string]any{}
+	for key, value := range defaults {
+		options[key] = value
+	}
+	if own.configDir != "" {
+		if err := readConfigDir(own.configDir, options); err != nil {
+			return err
+		}
+	}
+	for key, value := range given {
+		options[key] = value
+	}
+	options["k8s-kubeconfig-path"] = own.kubeconfig
+	switch name {
+	case "cilium-bgp":
+		if own.node == "" {
+			return fmt.Errorf("--node is missing")
+		}
+		return runHive(agent(own.node), options)
+	case "cilium-operator":
+		options["k8s-namespace"] = own.namespace
+		return runHive(operator(), options)
+	}
+	return fmt.Errorf("unknown program, expected cilium-bgp or cilium-operator")
+}
+
+// parse splits the command line into this program's own options and those of Cilium. Cilium's cells register flags
+// for some of their options only, so any other name is taken as an option too and must be written --name=value.
+func parse(args []string) (settings, map[string]any, error) {
+	var own settings
+	flags := pflag.NewFlagSet("lblab", pflag.ContinueOnError)
+	flags.StringVar(&own.kubeconfig, "kubeconfig", "", "how to reach the API server")
+	flags.StringVar(&own.node, "node", "", "the name of the node")
+	flags.StringVar(&own.namespace, "namespace", "kube-system", "the namespace of Cilium")
+	flags.StringVar(&own.configDir, "config-dir", "", "a folder with one file per option of Cilium")
+	flags.String("pod-cidrs", "", "accepted and not used: the CiliumNode object says the same")
+
+	given := map[string]any{}
+	var mine []string
+	for i := 0; i < len(args); i++ {
+		key, value, hasValue := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
+		if flags.Lookup(key) != nil || !strings.HasPrefix(args[i], "--") {
+			mine = append(mine, args[i])
+			if !hasValue && i+1 < len(args) {
+				i++
+				mine = append(mine, args[i])
+			}
+			continue
+		}
+		if !hasValue {
+			value = "true"
+		}
+		given[key] = value
+	}
+	if err := flags.Parse(mine); err != nil {
+		return own, nil, err
+	}
+	if flags.NArg() > 0 {
+		return own, nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return own, given, nil
+}
+
+// readConfigDir adds one option per file of dir: its name is the option's, its content the value.
+func readConfigDir(dir string, options map[string]any) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		// A mounted ConfigMap holds ..data folders beside the links to its keys.
+		if strings.HasPrefix(entry.Name(), ".") || entry.IsDir() {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			return err
+		}
+		options[entry.Name()] = strings.TrimSpace(string(content))
+	}
+	return nil
+}

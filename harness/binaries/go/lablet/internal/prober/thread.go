@@ -1,0 +1,38 @@
+package prober
+
+import (
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// realtimePriority is the lowest: above every ordinary process of the lab, below the kernel's own threads.
+const realtimePriority = 1
+
+// timerSlack in nanoseconds; the default of 50 µs is added to every wake-up of an ordinary thread.
+const timerSlack = 1
+
+// steady binds the calling goroutine to a thread that wakes up as punctually as the machine lets it, and says how.
+//
+// Real-time scheduling needs CAP_SYS_NICE in the first user namespace, so an ordinary user's prober runs without it.
+func steady() (scheduler string) {
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0); err != nil {
+		scheduler = ", default timer slack"
+	}
+	attributes := &unix.SchedAttr{
+		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: realtimePriority,
+		Flags: unix.SCHED_FLAG_RESET_ON_FORK, // threads that Go's runtime starts from here are ordinary ones
+	}
+	if err := unix.SchedSetAttr(0, attributes, 0); err != nil {
+		return "other" + scheduler
+	}
+	return fmt.Sprintf("fifo %d", realtimePriority) + scheduler
+}
+
+// sleepUntil returns at a time of CLOCK_MONOTONIC, or earlier after a signal.
+func sleepUntil(at int64) {
+	deadline := unix.NsecToTimespec(at)
+	_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &deadline, nil) // only EINTR: the caller looks at the clock
+}
