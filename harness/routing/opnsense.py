@@ -37,12 +37,17 @@ def _address(value: str) -> str:
     return value
 
 
+def _address_if_any(value: str) -> str:
+    return _address(value) if value else value
+
+
 def _network(value: str) -> str:
     ipaddress.ip_network(value, strict=False)
     return value
 
 
 Address = Annotated[str, AfterValidator(_address)]
+AddressIfAny = Annotated[str, AfterValidator(_address_if_any)]
 Network = Annotated[str, AfterValidator(_network)]
 Csv = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_split)]
@@ -193,7 +198,7 @@ class Bgp(_Form):
     enabled: bool = False
     asnumber: AsNumber = 65551
     distance: Annotated[int, Field(ge=1, le=255)] | None = None
-    routerid: Address | Literal[""] = ""
+    routerid: AddressIfAny = ""
     graceful: bool = False
     networkimportcheck: bool = True
     enforce_first_as: bool = True
@@ -224,7 +229,7 @@ class BfdNeighbor(_Item):
 
     address: Address
     multihop: bool = False
-    localaddress: Address | Literal[""] = ""
+    localaddress: AddressIfAny = ""
     interfacename: str = ""
     detect_multiplier: Annotated[int, Field(ge=2, le=255)] = 3
     receive_interval: Annotated[int, Field(ge=10, le=60000)] = 300
@@ -242,7 +247,7 @@ class StaticRoute(_Item):
     """One static route, by gateway, interface or both."""
 
     network: Network
-    gateway: Address | Literal[""] = ""
+    gateway: AddressIfAny = ""
     interfacename: str = ""
     bfd: bool = False
 
