@@ -30,7 +30,6 @@ __all__ = [
     "router_id",
 ]
 
-Family = Literal["ipv4", "ipv6"]
 #: FRR's names of the address families in JSON, and lblab's; others keep FRR's name.
 _FAMILIES = {"ipv4Unicast": "ipv4", "ipv6Unicast": "ipv6"}
 _NEGOTIATED = frozenset({"Established", "OpenConfirm"})
@@ -236,10 +235,10 @@ class ZebraRoute:
         return frozenset(hop.address for hop in self.next_hops if hop.fib and hop.address is not None)
 
 
-def bgp_peers(vty: Vty) -> dict[str, BgpPeer]:
-    """Read all BGP sessions of the default VRF, by the peer's address."""
+def bgp_peers(vty: Vty) -> list[BgpPeer]:
+    """Read all BGP sessions of the default VRF."""
     answer = vty.show_json("bgpd", "show bgp neighbors json") or {}
-    return {address: _peer(address, data) for address, data in answer.items() if _is_peer(data)}
+    return [_peer(address, data) for address, data in answer.items() if _is_peer(data)]
 
 
 def bgp_peer(vty: Vty, address: str) -> BgpPeer | None:
@@ -249,13 +248,13 @@ def bgp_peer(vty: Vty, address: str) -> BgpPeer | None:
     return _peer(address, data) if _is_peer(data) else None
 
 
-def bgp_routes(vty: Vty, family: Family = "ipv4") -> dict[str, BgpRoute]:
-    """Read the BGP table of one unicast family, by prefix."""
+def bgp_routes(vty: Vty, family: str = "ipv4") -> list[BgpRoute]:
+    """Read the BGP table of one unicast family, `ipv4` or `ipv6`: every prefix once, with all its paths."""
     answer = vty.show_json("bgpd", f"show bgp {family} unicast json detail") or {}
-    return {prefix: BgpRoute(prefix, _paths(data)) for prefix, data in answer.get("routes", {}).items()}
+    return [BgpRoute(prefix, _paths(data)) for prefix, data in answer.get("routes", {}).items()]
 
 
-def adj_rib_in(vty: Vty, address: str, family: Family = "ipv4") -> dict[str, str]:
+def adj_rib_in(vty: Vty, address: str, family: str = "ipv4") -> dict[str, str]:
     """Read the routes as a peer sent them, before any policy, as prefix and next hop.
 
     Raises:
@@ -268,11 +267,11 @@ def adj_rib_in(vty: Vty, address: str, family: Family = "ipv4") -> dict[str, str
     return {prefix: data.get("nextHop", "") for prefix, data in answer["receivedRoutes"].items()}
 
 
-def rib(vty: Vty, family: Family = "ipv4") -> dict[str, tuple[ZebraRoute, ...]]:
-    """Read zebra's routing table of the default VRF: for each prefix its routes, of which at most one is selected."""
+def rib(vty: Vty, family: str = "ipv4") -> list[ZebraRoute]:
+    """Read zebra's routing table of the default VRF; of the routes to one prefix at most one is selected."""
     command = "show ip route json" if family == "ipv4" else "show ipv6 route json"
     answer = vty.show_json("zebra", command) or {}
-    return {prefix: tuple(_zebra_route(entry) for entry in entries) for prefix, entries in answer.items()}
+    return [_zebra_route(entry) for entries in answer.values() for entry in entries]
 
 
 def router_id(vty: Vty) -> str:
