@@ -30,6 +30,20 @@ func IsConflict(err error) bool { return hasReason(err, metav1.StatusReasonConfl
 // IsAlreadyExists tells that an object of this name exists.
 func IsAlreadyExists(err error) bool { return hasReason(err, metav1.StatusReasonAlreadyExists) }
 
+// IsRefused tells that the same request will never succeed: the server answered, and not with a state that passes
+// (starting up, overload, no access yet, a namespace that is still to come).
+func IsRefused(err error) bool {
+	var failure *Failure
+	if !errors.As(err, &failure) {
+		return false
+	}
+	switch failure.Code {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return false
+	}
+	return failure.Code >= 400 && failure.Code < 500
+}
+
 func hasCode(err error, code int) bool {
 	var failure *Failure
 	return errors.As(err, &failure) && failure.Code == code

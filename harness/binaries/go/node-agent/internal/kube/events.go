@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -66,7 +65,7 @@ func (r *Recorder) send(ctx context.Context, event *v1.Event) {
 	path := "/api/v1/namespaces/" + event.Namespace + "/events"
 	_ = Insist(ctx, "record an event", func(ctx context.Context) error {
 		err := r.client.Create(ctx, path, event, nil)
-		if failure, refused := err.(*Failure); refused && failure.Code < 500 && failure.Code != http.StatusTooManyRequests {
+		if IsRefused(err) {
 			slog.Warn("event refused", "reason", event.Reason, "error", err)
 			return nil
 		}

@@ -16,7 +16,9 @@ type backOff struct {
 	Updated time.Time     `json:"updated"` // last restart
 }
 
-func (b backOff) expired(ended time.Time) bool { return b.Delay == 0 || ended.Sub(b.Updated) > 2*maxBackOff }
+func (b backOff) expired(ended time.Time) bool {
+	return b.Delay == 0 || ended.Sub(b.Updated) > 2*maxBackOff
+}
 
 // wait is how long after its end, at the given time, the container is to be started again.
 func (b backOff) wait(ended time.Time) time.Duration {

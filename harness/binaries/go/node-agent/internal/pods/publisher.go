@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
@@ -74,8 +75,11 @@ func (p *publisher) send(ctx context.Context) error {
 		return nil
 	}
 	err := p.client.Patch(ctx, p.path, kube.StrategicMergePatch, json.RawMessage(data), nil)
-	if err != nil && !kube.IsNotFound(err) && !kube.IsConflict(err) {
+	if err != nil && !kube.IsRefused(err) {
 		return err
+	}
+	if err != nil && !kube.IsNotFound(err) {
+		slog.Error("status refused", "pod", p.path, "error", err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

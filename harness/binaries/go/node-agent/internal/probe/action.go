@@ -18,30 +18,26 @@ import (
 // Action is one probe attempt; nil is success.
 type Action func(ctx context.Context) error
 
-// NewAction makes the attempt that a container's readiness probe describes, against the pod's address. An exec or
-// grpc probe cannot be run, as there is no container: it gives nil and why.
-func NewAction(container *v1.Container, podIP string) (action Action, unsupported string, err error) {
+// NewAction makes the attempt that a container's readiness probe describes, against the pod's address. It is nil for
+// an exec or grpc probe, which cannot be run: there is no container.
+func NewAction(container *v1.Container, podIP string) (Action, error) {
 	probe := container.ReadinessProbe
 	switch {
 	case probe.HTTPGet != nil:
 		port, err := resolvePort(container, probe.HTTPGet.Port)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		return httpGet(probe.HTTPGet, podIP, port), "", nil
+		return httpGet(probe.HTTPGet, podIP, port), nil
 	case probe.TCPSocket != nil:
 		port, err := resolvePort(container, probe.TCPSocket.Port)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		address := net.JoinHostPort(hostOr(probe.TCPSocket.Host, podIP), strconv.Itoa(port))
-		return func(ctx context.Context) error { return tcpConnect(ctx, address) }, "", nil
-	case probe.Exec != nil:
-		return nil, "exec readinessProbe (taken as success)", nil
-	case probe.GRPC != nil:
-		return nil, "grpc readinessProbe (taken as success)", nil
+		return func(ctx context.Context) error { return tcpConnect(ctx, address) }, nil
 	}
-	return nil, "readinessProbe without a handler (taken as success)", nil
+	return nil, nil
 }
 
 // resolvePort looks a named port up among the container's.
