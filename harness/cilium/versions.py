@@ -95,7 +95,7 @@ def _not_served(choice: Choice, version: Version) -> UserError:
     if len(first) == 1:
         return first[0]
     files = ", ".join(str(each[0].file) for each in choice.alternatives)
-    return UserError(f"none of {files} is served by Cilium {version}", hint="; ".join(map(str, first)))
+    return UserError(f"none of {files} is served by Cilium {version}", hint=str(first[-1]))
 
 
 def _each(manifests: Iterable[Choice]) -> Iterator[Choice]:
