@@ -125,9 +125,9 @@ class _Block:
             self.indents = None
             return owners
         if words[0] in _LEAVES_BLOCK and not indented:
-            # Outside of a block it would take the daemon out of its configuration mode.
+            # Outside of a block it would take the daemon out of its configuration mode, as `end` does everywhere.
             owners, self.owners = self.owners or _NONE, None
-            return owners
+            return _NONE if words[0] == "end" else owners
         if inside and self.indents and not indented:
             self.owners = None
         return _ALL if self.owners is None else self.owners
