@@ -110,6 +110,30 @@ class Cluster(Reader):
         """Set how many replicas a Deployment (or another scalable object) shall have."""
         return self.patch(kind, name, {"spec": {"replicas": replicas}}, namespace=namespace, sub="scale")
 
+    def create(self, obj: Mapping[str, Any]) -> Obj:
+        """Create an object that is not there.
+
+        Raises:
+            ApiError: It is there, or the API server refuses it.
+        """
+        path = self.resource(str(obj["kind"])).path(obj["metadata"].get("namespace"))
+        made: Obj = self._http.request("POST", path, body=dict(obj)).json()
+        return made
+
+    def replace(self, obj: Mapping[str, Any]) -> Obj:
+        """Make an object's content exactly this, whoever wrote its fields; its status and finalizers stay.
+
+        Raises:
+            NotFound: It is not there.
+        """
+        metadata = obj["metadata"]
+        path = self.resource(str(obj["kind"])).path(metadata.get("namespace"), metadata["name"])
+        now = self._http.request("GET", path).json()
+        kept = {key: value for key, value in now["metadata"].items() if key not in ("labels", "annotations")}
+        body = {**obj, "metadata": {**kept, **metadata}, "status": now.get("status", {})}
+        replaced: Obj = self._http.request("PUT", path, body=body).json()
+        return replaced
+
     def evict(self, pod: str, *, namespace: str | None = None) -> None:
         """Evict a pod, as `kubectl drain` does: refused with status 429 while a PodDisruptionBudget forbids it."""
         space = namespace or self.namespace

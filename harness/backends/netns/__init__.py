@@ -1,0 +1,1 @@
+"""The embedded lab: processes and network namespaces, without root, Docker or images."""

@@ -1,0 +1,279 @@
+"""The embedded lab as the process that uses it sees it: starts the lab host, talks to it, ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.backends.base import ProcessState
+from harness.backends.netns import credentials, plan, registry
+from harness.backends.netns.host import FAILURE_FILE, LOCK_FILE, LOG_FOLDER, SOCKET_FILE, SPEC_FILE
+from harness.backends.netns.registry import LabInfo
+from harness.backends.netns.rpc import Client
+from harness.binaries import Binaries
+from harness.errors import LabError, MissingCapability
+from harness.topology import Topology, load
+from harness.wait import until
+
+#: Seconds for the lab host to answer; it takes 0.1 s on an idle machine.
+_HOST_WITHIN = 20.0
+#: Seconds for the kernel to end every process of a lab.
+_GONE_WITHIN = 10.0
+
+STAND_INS = (
+    "nodes are network namespaces and pods are processes in them",
+    "lblab's node agent stands in for the kubelet",
+    "kube-proxy stands in for Cilium's eBPF datapath",
+    "Linux stands in for FreeBSD on the router",
+)
+
+
+class NetnsBackend:
+    """One embedded lab."""
+
+    kind = "netns"
+
+    def __init__(self, info: LabInfo, topology: Topology, owner: int | None = None) -> None:
+        self.name = info.name
+        self.topology = topology
+        self.folder = Path(info.folder)
+        self.kubeconfig = self.folder / "kubeconfig"
+        self.cilium_version = info.cilium_version
+        self.provenance: Mapping[str, Any] = info.provenance
+        self.stand_ins: Sequence[str] = info.stand_ins
+        self.stages: Mapping[str, float] = info.stages
+        self._pid = info.pid
+        self._owner = owner
+        self._rpc = Client(self.folder / SOCKET_FILE)
+
+    # -- making and finding -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        topology: Topology,
+        topology_file: Path,
+        binaries: Binaries,
+        *,
+        name: str,
+        cilium_version: str,
+        owned: bool,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> NetnsBackend:
+        """Bring a lab up: namespaces, links, FRR, Kubernetes, Cilium; the user's manifests are not applied yet.
+
+        Args:
+            topology: What to build.
+            topology_file: Where it was read from; whoever attaches to the lab reads it again.
+            binaries: What to run in it.
+            name: The lab's name, unique among this user's labs.
+            cilium_version: The Cilium version that `binaries` holds.
+            owned: End the lab when this process ends; otherwise it stays until it is closed by name.
+            progress: Told each stage.
+
+        Raises:
+            UserError: when the name is taken.
+            MissingCapability: when this user may not make namespaces here.
+            LabError: when a daemon does not start; with its last log lines. Nothing is left behind.
+        """
+        started = time.monotonic()
+        folder, lock = registry.claim(name)
+        owner_read, owner_write = os.pipe() if owned else (None, None)
+        try:
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                port = listener.getsockname()[1]
+                (folder / LOG_FOLDER).mkdir(mode=0o700)
+                access = credentials.make(folder / "pki", ["127.0.0.1", *plan.api_addresses(topology)])
+                access.kubeconfig(folder / "kubeconfig", f"https://127.0.0.1:{port}")
+                plan.make(name, topology, binaries, folder, access).save(folder / SPEC_FILE)
+                progress("namespaces, links, FRR")
+                host = _spawn(folder, lock, owner_read, listener.fileno())
+            os.close(lock)
+            _wait_host(folder, host)
+            rpc = Client(folder / SOCKET_FILE)
+            progress("Kubernetes and Cilium")
+            stages = rpc.call("booted")
+            rpc.close()
+        except BaseException:
+            _discard(folder, owner_write)
+            raise
+        finally:
+            if owner_read is not None:
+                os.close(owner_read)
+        info = LabInfo(
+            name=name,
+            folder=str(folder),
+            topology=str(topology_file.absolute()),
+            cilium_version=cilium_version,
+            pid=host.pid,
+            created=time.time(),
+            owner="process" if owned else "none",
+            provenance=dict(binaries.provenance),
+            stages={**stages, "booted": time.monotonic() - started},
+            stand_ins=list(STAND_INS),
+        )
+        registry.write(info)
+        return cls(info, topology, owner_write)
+
+    @classmethod
+    def attach(cls, name: str) -> NetnsBackend:
+        """Use a lab that another process brought up.
+
+        Raises:
+            LabError: when no lab of that name runs.
+        """
+        folder = registry.root() / name
+        try:
+            info = registry.read(folder)
+        except FileNotFoundError:
+            names = [lab.name for lab in registry.running()]
+            raise LabError(f"no lab named '{name}' is running", hint=f"running: {', '.join(names) or 'none'}") from None
+        return cls(info, load(Path(info.topology)))
+
+    # -- hosts ------------------------------------------------------------------------------------------------------
+
+    def argv(self, host: str, argv: Sequence[str], *, interactive: bool = False) -> list[str]:
+        """The command line that runs a command in a host's network from outside."""
+        del interactive  # nsenter keeps the terminal as it is
+        first = self._rpc.peer_pid()
+        target = ["nsenter", f"--target={first}", "--mount", "--pid", f"--net=/proc/{first}/root/run/netns/{host}"]
+        if os.getuid() != 0:
+            target += ["--user", "--preserve-credentials"]
+        return [*target, "--", *argv]
+
+    def exec(
+        self, host: str, argv: Sequence[str], *, stdin: str | None = None, within: float = 30
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in a host's network and wait for it."""
+        try:
+            return subprocess.run(
+                self.argv(host, argv), input=stdin, capture_output=True, text=True, timeout=within, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"{argv[0]} on {host} did not end within {within:g} s") from error
+
+    def socket(
+        self, host: str, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0
+    ) -> socket.socket:
+        """A socket that lives in a host's network and is used by this process."""
+        descriptor = self._rpc.descriptor("socket", namespace=host, family=family, type=kind, protocol=protocol)
+        return socket.socket(fileno=descriptor)
+
+    def vty_folder(self, router: str) -> Path:
+        """Where the UNIX sockets of a router's FRR daemons are."""
+        return plan.frr_folder(self.folder, router)
+
+    def node_agent(self, node: str, request: dict[str, Any]) -> Any:
+        """Ask a node's agent about its pods; one JSON line each way."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(plan.node_folder(self.folder, node) / "node-agent.sock"))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                reply = json.loads(lines.readline() or b'{"error": "the node agent closed the connection"}')
+        if isinstance(reply, dict) and reply.get("error"):
+            raise LabError(f"{node}'s node agent: {reply['error']}")
+        return reply
+
+    # -- processes --------------------------------------------------------------------------------------------------
+
+    def processes(self) -> dict[str, ProcessState]:
+        """Every daemon of the lab by its name."""
+        fields = ("name", "pid", "started_ns", "ready_ns", "ended_ns", "exit_code")
+        return {
+            row["name"]: ProcessState(**{field: row[field] for field in fields}, log=Path(row["log"]))
+            for row in self._rpc.call("processes")
+        }
+
+    def signal(self, process: str, number: int) -> int:
+        """Send a signal; returns when the kernel took it, monotonic nanoseconds."""
+        return int(self._rpc.call("signal", name=process, signal=int(number))["at_ns"])
+
+    def start(self, process: str) -> int:
+        """Start a process that has ended and wait until it is ready; returns when it was started."""
+        return int(self._rpc.call("start", name=process)["at_ns"])
+
+    def wait_ended(self, process: str, within: float) -> int:
+        """Wait until a process has ended; returns when it did."""
+        return int(self._rpc.call("wait_ended", name=process, within=within)["at_ns"])
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the lab and remove everything it made; returns when nothing is left."""
+        with contextlib.suppress(LabError):  # it may have ended already; that it is gone is checked below
+            self._rpc.call("shutdown")
+        self._rpc.close()
+        if self._owner is not None:
+            os.close(self._owner)
+            self._owner = None
+        until(f"lab '{self.name}' to be gone", lambda: not self.folder.exists(), within=_GONE_WITHIN)
+        if _is_child(self._pid):
+            os.waitpid(self._pid, 0)
+
+
+def _is_child(pid: int) -> bool:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1]) == os.getpid()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _spawn(folder: Path, lock: int, owner: int | None, api: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "harness.backends.netns.host", str(folder), f"--api-fd={api}"]
+    if owner is not None:
+        command.append(f"--owner-fd={owner}")
+    descriptors = [fd for fd in (lock, owner, api) if fd is not None]
+    source = str(Path(__file__).resolve().parents[3])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")]).rstrip(":")}
+    with open(folder / LOG_FOLDER / "host.log", "wb") as log:
+        # a session of its own: the terminal's signals reach the owner, which ends the lab in order
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=descriptors,
+            start_new_session=True,
+            env=environment,
+        )
+
+
+def _wait_host(folder: Path, host: subprocess.Popen[bytes]) -> None:
+    sock = folder / SOCKET_FILE
+    until(
+        "the lab host to answer",
+        lambda: sock.exists() or host.poll() is not None,
+        within=_HOST_WITHIN,
+        every=0.005,
+        show=lambda _: (folder / LOG_FOLDER / "host.log").read_text()[-2000:] or "nothing in its log",
+    )
+    if host.poll() is None:
+        return
+    failure = folder / FAILURE_FILE
+    if failure.exists() and host.returncode == MissingCapability.exit_code:
+        raise MissingCapability(failure.read_text())
+    log = folder / LOG_FOLDER / "host.log"
+    reason = failure.read_text() if failure.exists() else log.read_text()[-2000:] if log.exists() else "no word"
+    raise LabError(f"the lab host ended with {host.returncode}: {reason}")
+
+
+def _discard(folder: Path, owner: int | None) -> None:
+    """Take back a lab that did not come up: end its host if there is one, then remove its folder."""
+    if owner is not None:
+        os.close(owner)
+    with contextlib.suppress(LabError):  # there may be no host, or no more
+        Client(folder / SOCKET_FILE).call("shutdown")
+    lock = folder / LOCK_FILE
+    if lock.exists():
+        until("the failed lab's host to end", lambda: registry.lock_is_free(lock), within=_GONE_WITHIN)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,155 @@
+"""The lab host: the process in which an embedded lab lives, and with which it dies.
+
+`python -m harness.backends.netns.host FOLDER [--owner-fd N] [--api-fd N]` enters namespaces of its own and forks. The
+child is PID 1 of the lab: it makes the inner namespaces, starts the daemons and answers the test process. The parent only
+waits and removes the lab's folder. Whatever kills PID 1, the kernel ends every process and namespace of the lab with it;
+and PID 1 ends itself when its owner, or its parent, goes away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from harness.backends.netns import namespaces
+from harness.backends.netns.network import make_links, make_namespaces
+from harness.backends.netns.processes import Supervisor
+from harness.backends.netns.rpc import Server
+from harness.backends.netns.spec import HostSpec
+from harness.errors import MissingCapability
+
+#: Names within the lab's folder.
+SPEC_FILE, SOCKET_FILE, LOG_FOLDER, FAILURE_FILE, LOCK_FILE = "spec.json", "host.sock", "logs", "failed", "lock"
+
+
+def main() -> int:
+    """Run a lab host until its lab ends."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--owner-fd", type=int, help="read end of a pipe; the lab ends when its writer has gone")
+    parser.add_argument(
+        "--api-fd", type=int, help="listening socket through which the API server is reached from outside"
+    )
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    # a terminal's signals are for the owner, which ends the lab in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        namespaces.enter_lab_namespaces()
+    except MissingCapability as error:
+        (folder / FAILURE_FILE).write_text(str(error))
+        return error.exit_code
+    # closed by the kernel when this process ends, however it ends
+    parent_alive, held_by_parent = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(held_by_parent)
+        owners = [fd for fd in (parent_alive, arguments.owner_fd) if fd is not None]
+        os._exit(_first_process(folder, owners, arguments.api_fd))
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    _, status = os.waitpid(child, 0)
+    _remove(folder)
+    return abs(os.waitstatus_to_exitcode(status))
+
+
+def _remove(folder: Path) -> None:
+    if (folder / FAILURE_FILE).exists():
+        return  # the owner reads why the lab did not come up, and removes the folder itself
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _first_process(folder: Path, owners: list[int], api_fd: int | None) -> int:
+    """PID 1 of the lab; never returns while the lab lives."""
+    start = time.monotonic_ns()
+    spec = HostSpec.load(folder / SPEC_FILE)
+    stages: dict[str, float] = {}
+
+    def stage(name: str) -> None:
+        stages[name] = (time.monotonic_ns() - start) / 1e9
+
+    def end(*_: Any) -> None:
+        # the parent does this too, and better; but it may have been killed
+        with contextlib.suppress(OSError):
+            namespaces.unmount_below(folder)
+        _remove(folder)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        _mounts(spec)
+        make_namespaces(spec)
+        stage("namespaces")
+        supervisor = Supervisor(spec.processes, folder / LOG_FOLDER, api_fd)
+        # daemons start while the links are made: they wait for one another anyway
+        supervisor.boot()
+        make_links(spec)
+        stage("links")
+    except OSError as error:
+        (folder / FAILURE_FILE).write_text(f"the lab's namespaces could not be made: {error}")
+        return 1
+    Server(folder / SOCKET_FILE, _operations(supervisor, stages, stage, end))
+    for owner in owners:
+        threading.Thread(target=_watch_owner, args=(owner, end), daemon=True, name="owner").start()
+    supervisor.reap_forever()
+    return 0
+
+
+def _mounts(spec: HostSpec) -> None:
+    namespaces.enter_mount_namespace()
+    namespaces.mount("proc", Path("/proc"), "proc")
+    for mount in spec.mounts:
+        if mount.source is None:
+            namespaces.mount("tmpfs", Path(mount.target), "tmpfs", data="mode=0755")
+        else:
+            namespaces.bind(Path(mount.source), Path(mount.target))
+    for folder in spec.folders:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def _watch_owner(descriptor: int, end: Any) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(descriptor, 1):
+            pass
+    end()
+
+
+def _operations(supervisor: Supervisor, stages: dict[str, float], stage: Any, end: Any) -> dict[str, Any]:
+    def booted(_: dict[str, Any]) -> tuple[Any, None]:
+        supervisor.wait_booted()
+        if "processes" not in stages:
+            stage("processes")
+        return stages, None
+
+    def make_socket(request: dict[str, Any]) -> tuple[Any, int]:
+        def make() -> int:
+            return socket.socket(request["family"], request["type"], request["protocol"]).detach()
+
+        return None, namespaces.in_netns(request["namespace"], make)
+
+    def shutdown(_: dict[str, Any]) -> tuple[Any, None]:
+        threading.Timer(0.01, end).start()
+        return None, None
+
+    return {
+        "booted": booted,
+        "socket": make_socket,
+        "shutdown": shutdown,
+        "processes": lambda _: (supervisor.table(), None),
+        "start": lambda r: (supervisor.start(r["name"]), None),
+        "signal": lambda r: (supervisor.signal(r["name"], r["signal"]), None),
+        "wait_ended": lambda r: (supervisor.wait_ended(r["name"], r["within"]), None),
+        "tail": lambda r: (supervisor.tail(r["name"]), None),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+"""From a topology to what its lab host is told: which namespaces, links and routes there are, which daemons run where.
+
+Pure but for the files it writes into the lab's own folder. Options are explained where they are not a daemon's defaults.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from harness.backends.netns.credentials import Credentials
+from harness.backends.netns.spec import HostSpec, Interface, Mount, Process, Ready, Route
+from harness.binaries import Binaries
+from harness.routing import daemons, opnsense
+from harness.topology import HOST_DEVICE, Link, Topology
+
+#: The namespace of etcd, the API server, the controllers and Cilium's operator.
+CONTROL_PLANE = "control-plane"
+API_PORT = 6443
+#: A descriptor that no daemon uses for itself.
+_API_FD = 9
+
+#: The controllers that a service's life needs; each costs start-up time, which a lab pays at every start.
+_CONTROLLERS = (
+    "deployment-controller",
+    "replicaset-controller",
+    "statefulset-controller",
+    "daemonset-controller",
+    "job-controller",
+    "endpointslice-controller",
+    "node-lifecycle-controller",
+    "taint-eviction-controller",
+    "pod-garbage-collector-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+    "disruption-controller",
+)
+
+_ROUTED = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv6.conf.all.forwarding": "1",
+    # replies may leave by another port than requests came in by
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv6.conf.all.accept_dad": "0",
+    "net.ipv6.conf.default.accept_dad": "0",
+}
+#: A router hashes addresses and ports over equal next hops, as FreeBSD's ROUTE_MPATH does with a flow's hash.
+_ROUTER = {**_ROUTED, "net.ipv4.fib_multipath_hash_policy": "1", "net.ipv6.fib_multipath_hash_policy": "1"}
+
+
+def frr_folder(folder: Path, router: str) -> Path:
+    """Where a router's FRR files and vty sockets are."""
+    return folder / "frr" / router
+
+
+def node_folder(folder: Path, node: str) -> Path:
+    """Where a node's agent keeps its pods' sockets and state."""
+    return folder / "nodes" / node
+
+
+def api_addresses(topology: Topology) -> list[str]:
+    """Addresses at which the API server is reached within the lab: its own, and that of the `kubernetes` Service."""
+    first = [str(cidr[1]) for cidr in topology.cluster.service_cidrs]
+    return [*map(str, topology.control_plane.address), *first]
+
+
+def frr_config(topology: Topology, router: str) -> str:
+    """A router's FRR configuration: the user's own file unchanged, or what os-frr would write.
+
+    A router without either gets FRR's defaults: zebra and no routing protocol.
+    """
+    settings = topology.routers[router]
+    if settings.frr_config is not None:
+        return settings.frr_config.read_text()
+    if settings.os_frr is None:
+        return "frr defaults traditional\n"
+    devices = {network: interface.device for network, interface in settings.interfaces.items()}
+    return opnsense.render(settings.os_frr, devices, daemons.frr_version())
+
+
+def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access: Credentials) -> HostSpec:
+    """Write down one lab.
+
+    Args:
+        name: The lab's name.
+        topology: What the user wants.
+        binaries: The programs to run.
+        folder: The lab's own folder; files of FRR, etcd and the nodes are made in it.
+        access: Certificate and tokens of its API server.
+    """
+    with tarfile.open(binaries.seed) as seed:
+        seed.extractall(folder / "etcd", filter="data")
+    inside = access.kubeconfig(folder / "pki" / "kubeconfig", f"https://{_join(api_addresses(topology)[0], API_PORT)}")
+    needs = daemons.lab_needs(folder / "frr")
+    _write(needs.files)
+    return HostSpec(
+        name=name,
+        folder=str(folder),
+        namespaces={
+            **dict.fromkeys(topology.routers, _ROUTER),
+            CONTROL_PLANE: _ROUTED,
+            **dict.fromkeys(topology.nodes, _ROUTED),
+            **dict.fromkeys(topology.clients, _ROUTED),
+        },
+        networks=tuple(topology.networks),
+        interfaces=tuple(_interfaces(topology)),
+        routes=tuple(_routes(topology)),
+        processes=(
+            *_control_plane(topology, binaries, folder, access, inside),
+            *_routers(topology, folder),
+            *_nodes(topology, binaries, folder, inside),
+        ),
+        mounts=tuple(Mount(m.kind, str(m.target), str(m.source) if m.source else None) for m in needs.mounts),
+        folders=tuple(map(str, needs.folders)),
+    )
+
+
+def _interfaces(topology: Topology) -> Iterator[Interface]:
+    def port(namespace: str, link: Link) -> Interface:
+        # locally administered, and the same at every start, so that captures of two runs compare
+        digest = hashlib.sha256(f"{topology.name}/{namespace}/{link.device}".encode()).digest()
+        mac = ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+        return Interface(namespace, link.device, link.network, tuple(map(str, link.addresses)), mac)
+
+    for name in (*topology.routers, *topology.nodes, *topology.clients):
+        for link in topology.links(name):
+            yield port(name, link)
+    own = topology.control_plane
+    yield port(
+        CONTROL_PLANE,
+        Link(own.network, HOST_DEVICE, tuple(topology.with_prefix(own.network, one) for one in own.address)),
+    )
+
+
+def _routes(topology: Topology) -> Iterator[Route]:
+    for name in (*topology.nodes, *topology.clients):
+        for gateway in topology.gateway_of(name):
+            yield Route(name, "::/0" if gateway.version == 6 else "0.0.0.0/0", str(gateway))
+    # pods reach one another over the nodes' own network, as with Cilium's autoDirectNodeRoutes
+    for name in (CONTROL_PLANE, *topology.nodes):
+        for other, node in topology.nodes.items():
+            for cidr in topology.pod_cidrs(other):
+                for address in node.address:
+                    if other != name and cidr.version == address.version:
+                        yield Route(name, str(cidr), str(address))
+
+
+def _write(files: Mapping[Path, str]) -> None:
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def _control_plane(
+    topology: Topology, binaries: Binaries, folder: Path, access: Credentials, kubeconfig: Path
+) -> Iterator[Process]:
+    kube, api = str(binaries.kube), f"{CONTROL_PLANE}/kube-apiserver"
+    etcd = "http://127.0.0.1:2379"
+    yield Process(
+        f"{CONTROL_PLANE}/etcd",
+        CONTROL_PLANE,
+        (
+            kube,
+            "etcd",
+            f"--data-dir={folder / 'etcd'}",
+            f"--listen-client-urls={etcd}",
+            f"--advertise-client-urls={etcd}",
+            "--listen-peer-urls=http://127.0.0.1:2380",
+            # a lab that loses power is a lab that has ended
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        ),
+    )
+    yield Process(
+        api,
+        CONTROL_PLANE,
+        (
+            kube,
+            "kube-apiserver",
+            f"--etcd-servers={etcd}",
+            f"--secure-port={API_PORT}",
+            f"--advertise-address={topology.control_plane.address[0]}",
+            f"--tls-cert-file={access.certificate}",
+            f"--tls-private-key-file={access.key}",
+            f"--token-auth-file={access.tokens}",
+            "--authorization-mode=AlwaysAllow",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={access.service_account_key}",
+            f"--service-account-signing-key-file={access.service_account_key}",
+            f"--service-cluster-ip-range={','.join(map(str, topology.cluster.service_cidrs))}",
+            # pods are lblab's own servers: they have no use for a token
+            "--disable-admission-plugins=ServiceAccount",
+            "--endpoint-reconciler-type=none",
+            "--enable-priority-and-fairness=false",
+            "--profiling=false",
+        ),
+        after=(f"{CONTROL_PLANE}/etcd",),
+        ready=Ready(https=f"{API_PORT}/readyz", token=access.token),
+    )
+    yield Process(
+        f"{CONTROL_PLANE}/kube-controller-manager",
+        CONTROL_PLANE,
+        (
+            kube,
+            "kube-controller-manager",
+            f"--kubeconfig={kubeconfig}",
+            f"--controllers={','.join(_CONTROLLERS)}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            "--profiling=false",
+        ),
+        after=(api,),
+    )
+    yield Process(
+        f"{CONTROL_PLANE}/kube-scheduler",
+        CONTROL_PLANE,
+        (kube, "kube-scheduler", f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--secure-port=0"),
+        after=(api,),
+    )
+    yield Process(
+        f"{CONTROL_PLANE}/cilium-operator",
+        CONTROL_PLANE,
+        (str(binaries.cilium_operator), f"--kubeconfig={kubeconfig}", "--namespace=kube-system"),
+        after=(api,),
+    )
+    yield Process(
+        f"{CONTROL_PLANE}/api-forward",
+        CONTROL_PLANE,
+        (str(binaries.lablet), "forward", f"--fd={_API_FD}", f"--to=127.0.0.1:{API_PORT}"),
+        api_fd=_API_FD,
+    )
+
+
+def _routers(topology: Topology, folder: Path) -> Iterator[Process]:
+    for router in topology.routers:
+        run = frr_folder(folder, router)
+        run.mkdir(parents=True)
+        frr = daemons.router_daemons(router, frr_config(topology, router), run)
+        _write(frr.files)
+        for daemon in frr.daemons:
+            after = tuple(f"{router}/{other}" for other in daemon.after)
+            yield Process(
+                f"{router}/{daemon.name}",
+                router,
+                daemon.argv,
+                after=after,
+                ready=Ready(unix=str(daemon.ready)),
+                vty_lines=tuple(frr.configure.get(daemon.name, ())),
+            )
+
+
+def _nodes(topology: Topology, binaries: Binaries, folder: Path, kubeconfig: Path) -> Iterator[Process]:
+    after = (f"{CONTROL_PLANE}/kube-apiserver",)
+    for name, node in topology.nodes.items():
+        run = node_folder(folder, name)
+        run.mkdir(parents=True)
+        yield Process(
+            f"{name}/node-agent",
+            name,
+            (
+                str(binaries.node_agent),
+                f"--kubeconfig={kubeconfig}",
+                f"--node={name}",
+                f"--addresses={','.join(map(str, node.address))}",
+                f"--pod-cidrs={','.join(map(str, topology.pod_cidrs(name)))}",
+                f"--labels={','.join(f'{key}={value}' for key, value in node.labels.items())}",
+                f"--lablet={binaries.lablet}",
+                f"--run-dir={run}",
+                "--cilium-node",
+            ),
+            after=after,
+        )
+        yield Process(
+            f"{name}/kube-proxy",
+            name,
+            (
+                str(binaries.kube),
+                "kube-proxy",
+                f"--kubeconfig={kubeconfig}",
+                f"--hostname-override={name}",
+                "--proxy-mode=nftables",
+                # these sysctls belong to the machine, not to a network namespace (design.md)
+                "--conntrack-max-per-core=0",
+                "--conntrack-tcp-timeout-established=0s",
+                "--conntrack-tcp-timeout-close-wait=0s",
+            ),
+            after=after,
+        )
+        yield Process(
+            f"{name}/cilium-agent",
+            name,
+            (str(binaries.cilium_bgp), f"--kubeconfig={kubeconfig}", f"--node={name}"),
+            after=after,
+        )
+
+
+def _join(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,260 @@
+"""A lab in a scenario's hands: its nodes, routers, clients and services, and the user's manifests in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from harness import manifests as manifest_files
+from harness.backends.base import Backend
+from harness.chain import Chain, trace
+from harness.cilium import api, semver, versions
+from harness.client import Client
+from harness.cluster import Applied, Cluster
+from harness.errors import LblabError, UserError
+from harness.manifests import Manifest
+from harness.node import Node
+from harness.process import Process
+from harness.reset import Baseline
+from harness.router import Router
+from harness.service import Service
+from harness.status import Status
+from harness.topology import Topology, load
+from harness.wait import until
+
+__all__ = ["Lab", "attach", "open_lab"]
+
+#: Seconds for sessions, routes and pods to come up once everything is applied. Cilium's own connect delay is 1 to 2 s; a
+#: node whose first attempt fails waits for its connect-retry timer (facts/cilium.md 3.3).
+_CONVERGED_WITHIN = 60.0
+
+Progress = Callable[[str], None]
+Part = TypeVar("Part")
+
+
+class Lab:
+    """One running lab."""
+
+    def __init__(self, backend: Backend, *, applied: Sequence[Manifest] = ()) -> None:
+        self.backend = backend
+        self.topology = backend.topology
+        self.name = backend.name
+        self.kubeconfig = backend.kubeconfig
+        self.cilium_version = backend.cilium_version
+        self.cluster = Cluster(backend.kubeconfig, cilium_version=backend.cilium_version)
+        self.nodes: Mapping[str, Node] = {name: Node(backend, self.cluster, name) for name in self.topology.nodes}
+        self.routers: Mapping[str, Router] = {name: Router(backend, name) for name in self.topology.routers}
+        self.clients: Mapping[str, Client] = {name: Client(backend, name) for name in self.topology.clients}
+        self.applied = list(applied)
+        self._baseline: Baseline | None = None
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    def node(self, name: str) -> Node:
+        """The node of that name."""
+        return _pick("node", self.nodes, name)
+
+    def router(self, name: str | None = None) -> Router:
+        """The router of that name; the first one without a name."""
+        return _pick("router", self.routers, name)
+
+    def client(self, name: str | None = None) -> Client:
+        """The client of that name; the first one without a name."""
+        return _pick("client", self.clients, name)
+
+    def service(self, name: str) -> Service:
+        """A Service by "name" (in the namespace default) or "namespace/name"; it need not exist yet."""
+        return Service(self.cluster, name)
+
+    @property
+    def operator(self) -> Process:
+        """Cilium's operator: LB-IPAM, CRDs and the operator's part of BGP."""
+        return Process(self.backend, "control-plane/cilium-operator")
+
+    @property
+    def api_server(self) -> Process:
+        """The Kubernetes API server."""
+        return Process(self.backend, "control-plane/kube-apiserver")
+
+    @property
+    def controller_manager(self) -> Process:
+        """The Kubernetes controllers, among them those for EndpointSlices and for nodes that are not ready."""
+        return Process(self.backend, "control-plane/kube-controller-manager")
+
+    def node_of(self, address: str) -> str | None:
+        """The name of the node that has an address."""
+        return next((name for name, node in self.nodes.items() if address in node.addresses), None)
+
+    # -- objects ----------------------------------------------------------------------------------------------------
+
+    def apply(self, what: Path | str | Iterable[Mapping[str, Any]]) -> list[Applied]:
+        """Send objects to the API server as they are: a file, a folder, YAML text or objects.
+
+        Raises:
+            UserError: for a kind or field that nobody serves, with file, line and the versions that do.
+        """
+        found = manifest_files.load(what)
+        api.check(found, semver.parse(self.cilium_version))
+        return self.cluster.apply(found)
+
+    def delete(self, what: Path | str | Iterable[Mapping[str, Any]]) -> None:
+        """Delete objects and wait until they are gone."""
+        self.cluster.delete(manifest_files.load(what))
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def converge(self, within: float = _CONVERGED_WITHIN) -> None:
+        """Wait until every part of the chain that leads to each announced service is up.
+
+        That is: nodes ready, pods ready, an address for every LoadBalancer service, every configured BGP session
+        Established with its End-of-RIB, and the router's kernel in step with its BGP table.
+
+        Raises:
+            WaitTimeout: with the link of the chain that is not there yet.
+        """
+        until(
+            "the lab to converge",
+            lambda: trace(self),
+            lambda chain: chain.broken is None,
+            within=within,
+            every=0.02,
+            show=str,
+        )
+
+    def chain(self) -> Chain:
+        """Look at the whole chain now: session, adj-RIB-in, RIB, kernel FIB, neighbour, datapath, backend."""
+        return trace(self)
+
+    def status(self) -> Status:
+        """The lab at this moment, as typed facts."""
+        from harness.look import look
+
+        return look(self)
+
+    # -- keeping it clean -------------------------------------------------------------------------------------------
+
+    def mark_clean(self) -> None:
+        """Remember this state as the one that `reset` comes back to."""
+        self._baseline = Baseline.take(self)
+
+    def reset(self) -> list[str]:
+        """Bring the lab back to the state that `mark_clean` remembered, and check it.
+
+        Returns:
+            What had to be put back, one phrase each; empty when the scenario left the lab as it was.
+
+        Raises:
+            WaitTimeout: when the lab does not come back; the caller must replace it.
+        """
+        if self._baseline is None:
+            raise LblabError("reset needs a state to come back to", hint="call mark_clean() first")
+        return self._baseline.restore(self)
+
+    def close(self) -> None:
+        """End the lab and remove everything it made."""
+        self.cluster.close()
+        for router in self.routers.values():
+            router.close()
+        self.backend.close()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Lab({self.name!r}, {self.topology.name}, Cilium {self.cilium_version}, {self.backend.kind})"
+
+
+def open_lab(
+    topology_file: Path | str,
+    *,
+    backend: str = "netns",
+    cilium_version: str | None = None,
+    manifests: Sequence[Path] = (),
+    name: str | None = None,
+    build: bool = True,
+    owner: Literal["process", "none"] = "process",
+    progress: Progress = lambda _: None,
+) -> Lab:
+    """Bring a lab up and apply the manifests; returns when the chain to every announced service is up.
+
+    Args:
+        topology_file: The topology.
+        backend: "netns".
+        cilium_version: Exact, a minor, or "auto" (None): the newest known that serves every manifest.
+        manifests: Instead of the topology's own.
+        name: The lab's name; by default the topology's name and this process's PID.
+        build: Build missing binaries; otherwise a missing one is an error.
+        owner: "process": the lab ends with this process; "none": it stays until it is closed by name.
+        progress: Told each stage.
+
+    Raises:
+        UserError: for bad input.
+        MissingCapability: when the machine lacks something.
+        LabError: when a part does not come up. Nothing is left behind.
+    """
+    if backend != "netns":
+        raise UserError(f"the backend '{backend}' is not there yet", hint="use netns")
+    path = Path(topology_file)
+    topology = load(path)
+    version, objects = choose(topology, cilium_version, manifests)
+
+    from harness.backends.netns.backend import NetnsBackend
+    from harness.binaries import ensure
+
+    binaries = ensure(cilium=version, build=build, progress=progress)
+    made = NetnsBackend.create(
+        topology,
+        path,
+        binaries,
+        name=name or f"{topology.name[:20]}-{os.getpid()}",
+        cilium_version=version,
+        owned=owner == "process",
+        progress=progress,
+    )
+    lab = Lab(cast(Backend, made), applied=objects)
+    try:
+        progress("manifests")
+        lab.cluster.apply(objects, within=30.0)
+        progress("sessions, routes and pods")
+        lab.converge()
+    except BaseException:
+        with contextlib.suppress(LblabError):
+            lab.close()
+        raise
+    return lab
+
+
+def choose(topology: Topology, cilium_version: str | None, instead: Sequence[Path] = ()) -> tuple[str, list[Manifest]]:
+    """Decide which Cilium version runs and which manifests are applied, before anything is started.
+
+    Raises:
+        UserError: when the version does not exist, or does not serve a kind or field; with file and line.
+    """
+    choices = (
+        [versions.Choice.of(manifest_files.load(path)) for path in instead] if instead else versions.choices(topology)
+    )
+    version = versions.resolve(cilium_version or "auto", choices)
+    objects = versions.select(choices, version)
+    # peers
+    return str(version), objects
+
+
+def attach(name: str) -> Lab:
+    """Use a lab that another process brought up."""
+    from harness.backends.netns.backend import NetnsBackend
+
+    return Lab(cast(Backend, NetnsBackend.attach(name)))
+
+
+def _pick(what: str, parts: Mapping[str, Part], name: str | None) -> Part:
+    if name is None and parts:
+        return next(iter(parts.values()))
+    if name is None or name not in parts:
+        raise UserError(f"there is no {what} '{name or ''}'", hint=f"there are: {', '.join(parts) or 'none'}")
+    return parts[name]

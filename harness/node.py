@@ -1,0 +1,79 @@
+"""A Kubernetes node of the lab in a scenario's hands."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from harness.backends.base import Backend
+from harness.cluster import Cluster
+from harness.process import Process
+
+
+class Node:
+    """One node: its processes, its labels, its pods."""
+
+    def __init__(self, backend: Backend, cluster: Cluster, name: str) -> None:
+        self._backend = backend
+        self._cluster = cluster
+        self.name = name
+        self.addresses: tuple[str, ...] = tuple(map(str, backend.topology.nodes[name].address))
+
+    @property
+    def address(self) -> str:
+        """Its first address: its InternalIP and its end of the BGP session."""
+        return self.addresses[0]
+
+    @property
+    def agent(self) -> Process:
+        """Cilium's agent: on the embedded lab its BGP control plane."""
+        return Process(self._backend, f"{self.name}/cilium-agent")
+
+    @property
+    def kube_proxy(self) -> Process:
+        """What makes service addresses answer on the node."""
+        return Process(self._backend, f"{self.name}/kube-proxy")
+
+    @property
+    def kubelet(self) -> Process:
+        """The kubelet; on the embedded lab lblab's node agent stands in for it."""
+        return Process(self._backend, f"{self.name}/node-agent")
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its Node object."""
+        return dict(self._cluster.get("Node", self.name)["metadata"].get("labels", {}))
+
+    def add_label(self, key: str, value: str) -> None:
+        """Set a label of its Node object."""
+        self._cluster.label("Node", self.name, {key: value})
+
+    def remove_label(self, key: str) -> None:
+        """Take a label off its Node object."""
+        self._cluster.label("Node", self.name, {key: None})
+
+    def cordon(self, on: bool = True) -> None:
+        """Keep new pods off the node, as `kubectl cordon` does; False takes it back."""
+        self._cluster.patch("Node", self.name, {"spec": {"unschedulable": True if on else None}})
+
+    def drain(self) -> None:
+        """Cordon it and evict its pods, as `kubectl drain` does; returns when the evictions are accepted."""
+        self.cordon()
+        for pod in self.pods():
+            self._cluster.evict(pod["metadata"]["name"], namespace=pod["metadata"]["namespace"])
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The pods bound to it."""
+        return self._cluster.list("Pod", namespace="", fields={"spec.nodeName": self.name})
+
+    def set_ready(self, pod: str, ready: bool) -> None:
+        """Make the server of one of its pods pass or fail its readiness; "namespace/name"."""
+        self._backend.node_agent(self.name, {"op": "unready", "pod": pod, "on": not ready})
+
+    def exec(self, argv: Sequence[str], *, within: float = 30) -> subprocess.CompletedProcess[str]:
+        """Run a command in the node's network."""
+        return self._backend.exec(self.name, argv, within=within)
+
+    def __repr__(self) -> str:
+        return f"Node({self.name!r})"

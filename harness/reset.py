@@ -1,0 +1,163 @@
+"""Bringing a shared lab back to the state in which the next scenario expects it, and checking that it is back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.cluster import Cluster
+from harness.errors import LabError
+from harness.observe import listed
+from harness.wait import until
+
+if TYPE_CHECKING:
+    from harness.lab import Lab
+
+Obj = dict[str, Any]
+Key = tuple[str, str, str]
+
+#: Kinds that scenarios write; in the order in which they are put back. Those that a version does not serve are skipped.
+_KINDS = (
+    "secrets",
+    "ciliumloadbalancerippools.cilium.io",
+    "ciliumbgpadvertisements.cilium.io",
+    "ciliumbgppeerconfigs.cilium.io",
+    "ciliumbgpnodeconfigoverrides.cilium.io",
+    "ciliumbgpclusterconfigs.cilium.io",
+    "ciliumbgppeeringpolicies.cilium.io",
+    "deployments.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "services",
+)
+#: Seconds for the lab to be as before; a session that a scenario took down comes back after GoBGP's idle hold and
+#: connect delay (facts/cilium.md 3.3), a pod after its readiness probe.
+_BACK_WITHIN = 30.0
+#: Secrets and Services that the control plane makes for itself.
+_FOREIGN = {("services", "default", "kubernetes")}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A state of the lab: its objects, its nodes' labels and taints, its processes, its routers."""
+
+    objects: dict[Key, Obj]
+    nodes: dict[str, Obj]
+    processes: frozenset[str]
+    #: Next hops by (router, prefix), BGP's and the kernel's.
+    routes: dict[tuple[str, str], tuple[frozenset[str], frozenset[str]]]
+    configs: dict[str, str]
+
+    @classmethod
+    def take(cls, lab: Lab) -> Baseline:
+        """Remember the lab as it is."""
+        return cls(
+            objects=_objects(lab.cluster),
+            nodes={node["metadata"]["name"]: _node(node) for node in lab.cluster.list("Node")},
+            processes=frozenset(name for name, state in lab.backend.processes().items() if state.pid),
+            routes=_routes(lab),
+            configs={name: router.running_config() for name, router in lab.routers.items()},
+        )
+
+    def restore(self, lab: Lab) -> list[str]:
+        """Put back what has changed, then wait until the whole chain is as it was.
+
+        Returns:
+            What had to be put back.
+
+        Raises:
+            LabError: when a router's configuration was left changed: only a new lab is clean again.
+            WaitTimeout: when routes or packets do not come back.
+        """
+        done = [f"started {name}" for name in self._start_missing(lab)]
+        for name, router in lab.routers.items():
+            if router.running_config() != self.configs[name]:
+                raise LabError(f"{name}'s running configuration was left changed")
+        done += self._restore_objects(lab.cluster)
+        done += self._restore_nodes(lab.cluster)
+        lab.converge(within=_BACK_WITHIN)
+        until(
+            "the routes to be as before",
+            lambda: _routes(lab),
+            lambda routes: routes == self.routes,
+            within=_BACK_WITHIN,
+        )
+        return done
+
+    def _start_missing(self, lab: Lab) -> list[str]:
+        missing = [
+            name for name, state in lab.backend.processes().items() if name in self.processes and state.pid is None
+        ]
+        for name in missing:
+            lab.backend.start(name)
+        if missing:
+            lab.cluster.wait_ready(within=_BACK_WITHIN)
+        return missing
+
+    def _restore_objects(self, cluster: Cluster) -> list[str]:
+        done = []
+        now = _objects(cluster)
+        for (kind, namespace, name), obj in reversed(now.items()):
+            if (kind, namespace, name) not in self.objects:
+                cluster.delete(kind, name, namespace=namespace or None)
+                done.append(f"deleted {obj['kind']} {name}")
+        for key, obj in self.objects.items():
+            if key not in now:
+                cluster.create(obj)
+                done.append(f"made {obj['kind']} {key[2]} again")
+            elif now[key] != obj:
+                cluster.replace(obj)
+                done.append(f"restored {obj['kind']} {key[2]}")
+        return done
+
+    def _restore_nodes(self, cluster: Cluster) -> list[str]:
+        done = []
+        for node in cluster.list("Node"):
+            name, now = node["metadata"]["name"], _node(node)
+            before = self.nodes.get(name, now)
+            if now == before:
+                continue
+            labels = {key: before["labels"].get(key) for key in {*before["labels"], *now["labels"]}}
+            change = {"metadata": {"labels": labels}, "spec": {"unschedulable": before["unschedulable"]}}
+            cluster.patch("Node", name, change)
+            done.append(f"restored Node {name}")
+        return done
+
+
+def _objects(cluster: Cluster) -> dict[Key, Obj]:
+    found: dict[Key, Obj] = {}
+    for kind in _KINDS:
+        for obj in listed(cluster, kind):
+            metadata = obj["metadata"]
+            key = (kind, metadata.get("namespace", ""), metadata["name"])
+            if key not in _FOREIGN:
+                found[key] = _meant(obj)
+    return found
+
+
+def _meant(obj: Obj) -> Obj:
+    """An object as its author meant it: without what the API server and the controllers write."""
+    metadata = obj["metadata"]
+    kept: Obj = {key: metadata[key] for key in ("name", "namespace", "labels") if metadata.get(key)}
+    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if not k.startswith("deployment.")}
+    if annotations:
+        kept["annotations"] = annotations
+    rest = {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+    return {**rest, "metadata": kept}
+
+
+def _node(node: Obj) -> Obj:
+    return {
+        "labels": node["metadata"].get("labels") or {},
+        "unschedulable": node["spec"].get("unschedulable"),
+    }
+
+
+def _routes(lab: Lab) -> dict[tuple[str, str], tuple[frozenset[str], frozenset[str]]]:
+    found = {}
+    for name, router in lab.routers.items():
+        for family in ("ipv4", "ipv6"):
+            for prefix in router.bgp.routes(family):
+                hops = frozenset(router.bgp.next_hops(prefix, stale=False))
+                found[name, prefix] = (hops, frozenset(router.kernel_next_hops(prefix)))
+    return found
