@@ -165,7 +165,7 @@ class BgpPath:
         stale: Kept while its peer is restarting gracefully.
         valid: The next hop can be reached.
         best: The best path.
-        multipath: Used beside the best path; FRR 8.4 does not set it on the best path itself.
+        multipath: Used together with others; the best path has it too when there are several.
     """
 
     next_hop: str
