@@ -3,6 +3,7 @@ package prober
 import (
 	"fmt"
 	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,7 @@ const timerSlack = 1
 // Real-time scheduling needs CAP_SYS_NICE in the first user namespace, so an ordinary user's prober runs without it.
 func steady() (scheduler string) {
 	runtime.LockOSThread()
+	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))) // one for this thread's sleeps, one for the rest
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0); err != nil {
 		scheduler = ", default timer slack"
 	}
@@ -32,7 +34,12 @@ func steady() (scheduler string) {
 }
 
 // sleepUntil returns at a time of CLOCK_MONOTONIC, or earlier after a signal.
+//
+// The raw system call keeps the scheduler out of it: told of a thousand sleeps a second, it would wake other threads to
+// take over, at several times the price of the probe itself. So the thread keeps its P meanwhile; see steady.
 func sleepUntil(at int64) {
 	deadline := unix.NsecToTimespec(at)
-	_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &deadline, nil) // only EINTR: the caller looks at the clock
+	// Its only error is EINTR: the caller looks at the clock in any case.
+	_, _, _ = unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME,
+		uintptr(unsafe.Pointer(&deadline)), 0, 0, 0)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lblab/lablet/internal/clock"
+	"lblab/lablet/internal/datagram"
 	"lblab/lablet/internal/records"
 	"lblab/lablet/internal/schedule"
 	"lblab/lablet/internal/stats"
@@ -29,6 +30,7 @@ type flowState struct {
 	*pending
 	lastSent int64
 	lastRead int64
+	dropped  uint32 // replies that the kernel dropped because the socket's buffer was full
 	seenAs   netip.AddrPort
 	accounts map[int]*reported // by backend
 }
@@ -52,8 +54,7 @@ type udpProber struct {
 	skipped  uint64
 	unsent   uint64
 	request  []byte
-	buffer   []byte
-	control  []byte
+	message  *datagram.Message
 }
 
 // backend is a server process that has answered.
@@ -76,7 +77,7 @@ type backend struct {
 func probeUDP(ctx, hurry context.Context, o *options, out *records.Writer) error {
 	p := &udpProber{
 		options: o, out: out, stamper: clock.NewStamper(),
-		request: make([]byte, o.size), buffer: make([]byte, 2048), control: make([]byte, 512),
+		request: make([]byte, o.size), message: datagram.New(2048),
 	}
 	room := int(math.Ceil(o.rate*o.late.Seconds())) + int(o.rate*0.1)
 	var sources []string
@@ -186,7 +187,11 @@ func (p *udpProber) send(i int, slot, skipped int64) {
 		Kind: wire.Request, Flow: uint16(i), Session: p.session, Sequence: sequence, ReplySize: uint16(p.replySize), Sent: now,
 	}
 	packet.Put(p.request)
-	err := flow.socket.send(p.request)
+	err := datagram.Send(flow.fd, p.request)
+	if err != nil { // perhaps the ICMP error about an earlier packet, which the kernel reports at the next call
+		p.readErrors(i)
+		err = datagram.Send(flow.fd, p.request)
+	}
 	p.lateness.Add(now - slot)
 	if now-slot > int64(p.ownGap) || skipped > 0 {
 		p.out.Begin("g").Int(int64(i), flow.lastSent, now, skipped).End()
@@ -213,45 +218,39 @@ func (p *udpProber) read(i int) {
 		p.out.Begin("c").Int(now, p.stamper.LastStep).End()
 	}
 	for {
-		got, err := flow.receive(p.buffer, p.control)
+		err := p.message.Take(flow.fd, 0)
 		if errors.Is(err, unix.EAGAIN) {
 			break
 		}
-		if err != nil { // the socket's pending error; its details are in the error queue
-			if !p.readErrors(i) {
-				break
-			}
+		if err != nil { // an ICMP error; its details are in the error queue
+			p.readErrors(i)
 			continue
 		}
-		p.reply(i, got)
+		flow.dropped = p.message.Dropped
+		p.reply(i)
 	}
-	p.readErrors(i)
 	flow.lastRead = now
 }
 
-func (p *udpProber) readErrors(i int) (any bool) {
-	for {
-		failed, err := p.flows[i].failure(p.buffer, p.control)
-		if err != nil {
-			return any
+func (p *udpProber) readErrors(i int) {
+	for p.message.Take(p.flows[i].fd, unix.MSG_ERRQUEUE) == nil {
+		failed, offender := p.message, ""
+		if failed.Offender.IsValid() {
+			offender = failed.Offender.String()
 		}
-		any = true
-		offender := ""
-		if failed.offender.IsValid() {
-			offender = failed.offender.String()
-		}
-		p.out.Begin("e").Int(p.stamper.Monotonic(failed.realtime), int64(i), failed.sequence).
-			Text(errorName(failed.errno)).Int(int64(failed.kind), int64(failed.code)).Text(offender).End()
+		p.out.Begin("e").Int(p.stamper.Monotonic(failed.Realtime), int64(i), sequenceOf(failed)).
+			Text(errorName(failed.Errno)).Int(int64(failed.Type), int64(failed.Code)).Text(offender).End()
 	}
 }
 
-func (p *udpProber) reply(i int, got received) {
+func (p *udpProber) reply(i int) {
 	var packet wire.Packet
 	var answer wire.Answer
-	if packet.Parse(got.payload) != nil || answer.Parse(got.payload) != nil || packet.Session != p.session || int(packet.Flow) != i {
+	payload := p.message.Payload
+	if packet.Parse(payload) != nil || answer.Parse(payload) != nil || packet.Session != p.session || int(packet.Flow) != i {
 		return
 	}
-	at := p.stamper.Monotonic(got.realtime)
+	at := p.stamper.Monotonic(p.message.Realtime)
 	flow := p.flows[i]
 	number := p.backend(at, &answer)
 	if flow.seenAs != answer.Peer {

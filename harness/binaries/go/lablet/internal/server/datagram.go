@@ -1,125 +1,130 @@
 package server
 
 import (
-	"context"
-	"errors"
-	"net"
-	"net/netip"
-	"syscall"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
 	"lblab/lablet/internal/clock"
+	"lblab/lablet/internal/datagram"
 	"lblab/lablet/internal/wire"
 )
 
 // receiveBuffer holds about two seconds of 2 kHz probes, should the process be stopped for that long.
 const receiveBuffer = 4 << 20
 
+// receiveWindow in nanoseconds is how long a datagram may have waited in that buffer and still keep the kernel's stamp.
+const receiveWindow = 10_000_000_000
+
 // datagramSocket is a UDP socket on the wildcard address that answers from the address that was asked.
 type datagramSocket struct {
-	*net.UDPConn
-	port int
-	ipv6 bool
+	fd, port int
 }
 
-func listenDatagrams(network, address string) (*datagramSocket, error) {
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var failure error
-		err := raw.Control(func(fd uintptr) { failure = prepare(int(fd), network == "udp6") })
-		return errors.Join(err, failure)
-	}}
-	connection, err := config.ListenPacket(context.Background(), network, address)
+func listenDatagrams(port int, ipv6 bool) (*datagramSocket, error) {
+	domain := unix.AF_INET
+	if ipv6 {
+		domain = unix.AF_INET6
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	port := connection.LocalAddr().(*net.UDPAddr).Port
-	return &datagramSocket{connection.(*net.UDPConn), port, network == "udp6"}, nil
+	if err = prepare(fd, port, ipv6); err != nil {
+		_ = unix.Close(fd) // the first error is the one to report
+		return nil, err
+	}
+	return &datagramSocket{fd, port}, nil
 }
 
-// prepare asks the kernel for the destination address and the receive stamp of every datagram.
-func prepare(fd int, ipv6 bool) error {
+// prepare asks the kernel for the destination address and the receive stamp of every datagram, and binds.
+func prepare(fd, port int, ipv6 bool) error {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil { // needs CAP_NET_ADMIN
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // capped by net.core.rmem_max
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 		return err
 	}
-	if ipv6 {
-		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+	if !ipv6 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1); err != nil {
+			return err
+		}
+		return unix.Bind(fd, &unix.SockaddrInet4{Port: port})
 	}
-	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	for _, option := range []int{unix.IPV6_RECVPKTINFO, unix.IPV6_V6ONLY} {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, option, 1); err != nil {
+			return err
+		}
+	}
+	return unix.Bind(fd, &unix.SockaddrInet6{Port: port})
 }
 
+// close ends serveDatagrams: shutdown of an unconnected socket is refused by name, but wakes up who reads it.
+func (d *datagramSocket) close() { _ = unix.Shutdown(d.fd, unix.SHUT_RD) }
+
+// serveDatagrams answers until the server is stopped.
 func (s *Server) serveDatagrams(socket *datagramSocket) {
+	runtime.LockOSThread() // it waits in the kernel, not in Go's poller
+	defer unix.Close(socket.fd)
 	stamper := clock.NewStamper()
-	request, reply := make([]byte, 64<<10), make([]byte, wire.MaxSize)
-	control := make([]byte, 256)
+	message := datagram.New(64 << 10)
+	reply := make([]byte, wire.MaxSize)
 	identity := []byte(s.Node + " " + s.Pod)
-	lastRead := clock.Now()
-	for {
-		size, controlSize, _, peer, err := socket.ReadMsgUDPAddrPort(request, control)
-		if errors.Is(err, net.ErrClosed) {
-			return
+	for !s.stopping.Load() {
+		if message.Wait(socket.fd) != nil || s.stopping.Load() {
+			continue // interrupted, or an ICMP error about an earlier reply
 		}
-		if err != nil { // an ICMP error about an earlier reply
-			continue
+		stamper.Read(clock.Now() - receiveWindow)
+		if answer := s.answerDatagram(message, stamper, socket.port, identity, reply); len(answer) > 0 || len(message.Payload) == 0 {
+			// A reply that cannot be sent is lost, as it would be in any pod.
+			_ = unix.Sendmsg(socket.fd, answer, source(message), sockaddr(message), 0)
 		}
-		// The datagram may have come before the last reading began to wait; the buffer is emptied in order, so not before
-		// the reading before that.
-		now := stamper.Read(lastRead - receiveWindow)
-		lastRead = now
-		realtime, source := ancillary(control[:controlSize], socket.ipv6)
-		received := stamper.Monotonic(realtime)
-		peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
-
-		var packet wire.Packet
-		answered := reply[:0]
-		switch parsed := packet.Parse(request[:size]); {
-		case parsed == nil && packet.Kind == wire.Request:
-			answer := wire.Answer{Received: received, Instance: s.Instance, Peer: peer, Identity: identity}
-			duplicate := s.ledger.probe(&packet, &answer, peer, socket.port)
-			answer.Replied = clock.Now()
-			answered = reply[:answer.Put(reply, &packet)]
-			s.ledger.stream(&packet, &answer, duplicate)
-		case parsed == nil: // a reply of another server: answering it would never end
-			continue
-		default:
-			s.ledger.peer(peer, socket.port, received)
-			answered = request[:size]
-			if text := string(request[:min(size, 8)]); text == "whoami" || text == "whoami\n" {
-				answered = append(s.identify(peer, socket.port), '\n')
-			}
-		}
-		_, _, _ = socket.WriteMsgUDPAddrPort(answered, source, peer) // a reply that cannot be sent is lost, as in any pod
 	}
 }
 
-// receiveWindow is how long a datagram may have waited in the socket's buffer and still be stamped by the kernel's clock.
-const receiveWindow = 10_000_000_000
-
-// ancillary reads the kernel's receive stamp (CLOCK_REALTIME, 0 if absent) and returns the control message that makes the
-// reply leave from the address that was asked, whatever route it takes.
-func ancillary(control []byte, ipv6 bool) (realtime int64, source []byte) {
-	for len(control) > 0 {
-		header, data, rest, err := unix.ParseOneSocketControlMessage(control)
-		if err != nil {
-			return realtime, source
+// answerDatagram returns the reply, nil if there is none.
+func (s *Server) answerDatagram(message *datagram.Message, stamper *clock.Stamper, port int, identity, reply []byte) []byte {
+	received := stamper.Monotonic(message.Realtime)
+	var packet wire.Packet
+	if packet.Parse(message.Payload) != nil {
+		s.ledger.peer(message.Peer, port, received)
+		if text := string(message.Payload[:min(len(message.Payload), 8)]); text == "whoami" || text == "whoami\n" {
+			return append(s.identify(message.Peer, port), '\n')
 		}
-		switch {
-		case header.Level == unix.SOL_SOCKET && header.Type == unix.SO_TIMESTAMPNS && len(data) >= 16:
-			realtime = int64(nativeUint64(data))*1_000_000_000 + int64(nativeUint64(data[8:]))
-		case !ipv6 && header.Level == unix.IPPROTO_IP && header.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
-			info := unix.Inet4Pktinfo{Spec_dst: [4]byte(data[4:8])}
-			source = unix.PktInfo4(&info)
-		case ipv6 && header.Level == unix.IPPROTO_IPV6 && header.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
-			info := unix.Inet6Pktinfo{Addr: [16]byte(data[:16])}
-			if netip.AddrFrom16(info.Addr).IsLinkLocalUnicast() {
-				info.Ifindex = uint32(nativeUint32(data[16:]))
-			}
-			source = unix.PktInfo6(&info)
-		}
-		control = rest
+		return message.Payload
 	}
-	return realtime, source
+	if packet.Kind != wire.Request {
+		return nil // a reply of another server: answering it would never end
+	}
+	answer := wire.Answer{Received: received, Instance: s.Instance, Peer: message.Peer, Identity: identity}
+	duplicate := s.ledger.probe(&packet, &answer, message.Peer, port)
+	answer.Replied = clock.Now()
+	s.ledger.stream(&packet, &answer, duplicate)
+	return reply[:answer.Put(reply, &packet)]
+}
+
+// source is the control message that makes a reply leave from the address that was asked, whatever route it takes.
+func source(message *datagram.Message) []byte {
+	if !message.Asked.IsValid() {
+		return nil
+	}
+	if message.Asked.Is4() {
+		return unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: message.Asked.As4()})
+	}
+	info := unix.Inet6Pktinfo{Addr: message.Asked.As16()}
+	if message.Asked.IsLinkLocalUnicast() {
+		info.Ifindex = message.Device
+	}
+	return unix.PktInfo6(&info)
+}
+
+func sockaddr(message *datagram.Message) unix.Sockaddr {
+	if peer := message.Peer; peer.Addr().Is6() {
+		to := &unix.SockaddrInet6{Addr: peer.Addr().As16(), Port: int(peer.Port())}
+		if peer.Addr().IsLinkLocalUnicast() {
+			to.ZoneId = message.Device
+		}
+		return to
+	}
+	return &unix.SockaddrInet4{Addr: message.Peer.Addr().As4(), Port: int(message.Peer.Port())}
 }

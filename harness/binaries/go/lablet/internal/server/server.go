@@ -28,6 +28,7 @@ type Server struct {
 	Addresses []netip.Addr
 	Instance  uint64 // tells two processes behind the same name apart
 	unready   atomic.Bool
+	stopping  atomic.Bool
 	ledger    ledger
 	stop      context.CancelFunc
 }
@@ -85,7 +86,7 @@ func (s *Server) run(ctx context.Context, ports []port, control string, drain ti
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM, syscall.SIGINT)
 	for _, listen := range ports {
-		if err := s.listen(listen); err != nil {
+		if err := s.listen(ctx, listen); err != nil {
 			return err
 		}
 	}
@@ -113,32 +114,51 @@ func (s *Server) run(ctx context.Context, ports []port, control string, drain ti
 }
 
 // listen binds one port in both families; a namespace without IPv6 (or without IPv4) is served in the other one.
-func (s *Server) listen(p port) error {
-	var failures []error
-	for _, family := range []struct{ suffix, any string }{{"4", "0.0.0.0"}, {"6", "::"}} {
-		address := net.JoinHostPort(family.any, strconv.Itoa(p.number))
-		var err error
-		if p.network == "tcp" {
-			var listener net.Listener
-			if listener, err = net.Listen("tcp"+family.suffix, address); err == nil {
-				go s.serveStreams(listener)
-			}
-		} else {
-			var socket *datagramSocket
-			if socket, err = listenDatagrams("udp"+family.suffix, address); err == nil {
-				go s.serveDatagrams(socket)
-			}
+func (s *Server) listen(ctx context.Context, p port) error {
+	var absent []error
+	for _, ipv6 := range []bool{false, true} {
+		bind := s.listenTCP
+		if p.network == "udp" {
+			bind = s.listenUDP
 		}
-		if err != nil && !absentFamily(err) {
-			return err
-		}
-		if err != nil {
-			failures = append(failures, err)
+		if err := bind(ctx, p.number, ipv6); err != nil {
+			err = fmt.Errorf("%s port %d: %w", p.network, p.number, err)
+			if !absentFamily(err) {
+				return err
+			}
+			absent = append(absent, err)
 		}
 	}
-	if len(failures) == 2 {
-		return errors.Join(failures...)
+	if len(absent) == 2 {
+		return errors.Join(absent...)
 	}
+	return nil
+}
+
+func (s *Server) listenTCP(ctx context.Context, number int, ipv6 bool) error {
+	network := "tcp4"
+	if ipv6 {
+		network = "tcp6"
+	}
+	listener, err := net.Listen(network, ":"+strconv.Itoa(number))
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() { listener.Close() })
+	go s.serveStreams(listener)
+	return nil
+}
+
+func (s *Server) listenUDP(ctx context.Context, number int, ipv6 bool) error {
+	socket, err := listenDatagrams(number, ipv6)
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() {
+		s.stopping.Store(true)
+		socket.close()
+	})
+	go s.serveDatagrams(socket)
 	return nil
 }
 

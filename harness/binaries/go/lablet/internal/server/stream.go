@@ -8,6 +8,7 @@ import (
 	"html"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -175,4 +176,9 @@ func prefersHTML(accept string) bool {
 // headerValue keeps a name from ending its header line.
 func headerValue(text string) string {
 	return strings.NewReplacer("\r", "", "\n", "").Replace(text)
+}
+
+// endpoints are the client's address as the server sees it, and the server's port.
+func endpoints(connection *net.TCPConn) (client netip.AddrPort, port int) {
+	return connection.RemoteAddr().(*net.TCPAddr).AddrPort(), connection.LocalAddr().(*net.TCPAddr).Port
 }
