@@ -21,19 +21,27 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// defaults are the values that a Cilium installation by Helm with bgpControlPlane.enabled has. IPv6 is on, which is not
-// Helm's default: it only means that IPv6 services are served where there are any.
+// defaults are the values of a Cilium installation by Helm with bgpControlPlane.enabled, as far as the chosen cells read
+// them and they are not the zero value. IPv6 is on, which is not Helm's default: it only means that IPv6 services are
+// served where there are any.
 var defaults = map[string]any{
+	"bgp-router-id-allocation-mode":          "default",
+	"bgp-secrets-namespace":                  "kube-system",
+	"bpf-lb-proto-diff":                      "true",
+	"cluster-name":                           "default",
 	"enable-bgp-control-plane":               "true",
 	"enable-bgp-control-plane-status-report": "true",
-	"bgp-secrets-namespace":                  "kube-system",
-	"bgp-router-id-allocation-mode":          "default",
+	"enable-cilium-node-crd":                 "true",
+	"enable-internal-traffic-policy":         "true",
 	"enable-ipv4":                            "true",
 	"enable-ipv6":                            "true",
+	"enable-k8s-endpoint-slice":              "true",
+	"enable-k8s-terminating-endpoint":        "true",
 	"ipam":                                   "kubernetes",
-	// The BGP control plane is told about services of every node by Kubernetes alone, so no shared memory or maps.
-	"enable-cilium-node-crd": "true",
 }
+
+// logOptions make every log line begin with its time.
+var logOptions = map[string]string{"format": "text-ts", "writer": "stderr"}
 
 // settings are the options of this program itself; everything else on the command line is an option of Cilium.
 type settings struct {

@@ -37,6 +37,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "node-agent:", err)
 		os.Exit(2)
 	}
+	setUpLog()
 	// A lab has many agents and each has little to do: memory is worth more than the collector's time.
 	debug.SetGCPercent(40)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

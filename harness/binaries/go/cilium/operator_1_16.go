@@ -1,0 +1,50 @@
+//go:build cilium1.16 && !cilium1.18
+
+package main
+
+import (
+	"github.com/cilium/hive/cell"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/cilium/cilium/operator/pkg/bgpv2"
+	"github.com/cilium/cilium/operator/pkg/lbipam"
+	"github.com/cilium/cilium/pkg/k8s"
+	"github.com/cilium/cilium/pkg/k8s/apis"
+	"github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2alpha1"
+	"github.com/cilium/cilium/pkg/k8s/client"
+	"github.com/cilium/cilium/pkg/k8s/utils"
+	"github.com/cilium/cilium/pkg/metrics"
+	"github.com/cilium/cilium/pkg/option"
+)
+
+// operator gives the cells of the operator that BGP and its addresses need.
+func operator() []cell.Cell {
+	return []cell.Cell{
+		client.Cell,
+		metrics.Cell,
+		cell.Config(k8s.DefaultConfig),
+		cell.Provide(
+			func() *option.DaemonConfig { return option.Config },
+			k8s.ServiceResource,
+			k8s.CiliumNodeResource,
+			watch[*v2alpha1.CiliumLoadBalancerIPPool](func(cs client.Clientset) cache.ListerWatcher {
+				return utils.ListerWatcherFromTyped(cs.CiliumV2alpha1().CiliumLoadBalancerIPPools())
+			}),
+			watch[*v2alpha1.CiliumBGPClusterConfig](func(cs client.Clientset) cache.ListerWatcher {
+				return utils.ListerWatcherFromTyped(cs.CiliumV2alpha1().CiliumBGPClusterConfigs())
+			}),
+			watch[*v2alpha1.CiliumBGPNodeConfigOverride](func(cs client.Clientset) cache.ListerWatcher {
+				return utils.ListerWatcherFromTyped(cs.CiliumV2alpha1().CiliumBGPNodeConfigOverrides())
+			}),
+			watch[*v2alpha1.CiliumBGPNodeConfig](func(cs client.Clientset) cache.ListerWatcher {
+				return utils.ListerWatcherFromTyped(cs.CiliumV2alpha1().CiliumBGPNodeConfigs())
+			}),
+			watch[*v2alpha1.CiliumBGPPeerConfig](func(cs client.Clientset) cache.ListerWatcher {
+				return utils.ListerWatcherFromTyped(cs.CiliumV2alpha1().CiliumBGPPeerConfigs())
+			}),
+		),
+		apis.RegisterCRDsCell,
+		lbipam.Cell,
+		bgpv2.Cell,
+	}
+}
