@@ -1,0 +1,368 @@
+"""The pytest plugin: options, the fixtures that scenarios use, and what a run leaves behind.
+
+Scenarios are ordinary tests below `scenarios/`. They see `lab`, `topology`, `nodes`, `router` and `client`; a scenario
+that needs another topology or a lab of its own says so: `@pytest.mark.lab(topology="two-routers", fresh=True)`.
+
+What the machine lacks skips a scenario by name (with `--strict` it fails); bad input is one sentence and exit code 4,
+pytest's code for a usage error, or under xdist one sentence for each scenario that needed it.
+
+Everything heavy is imported when a scenario asks for a lab, as pytest loads this module in every run on the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import sys
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from harness.errors import LblabError, MissingCapability, UserError
+from harness.testing import results, summary
+from harness.testing.pool import LabPool, Settings
+
+if TYPE_CHECKING:
+    from harness.client import Client
+    from harness.lab import Lab
+    from harness.node import Node
+    from harness.router import Router
+    from harness.topology import Topology
+
+#: The topology of scenarios that name none: `topologies/small.yaml` of the project that is tested.
+DEFAULT_TOPOLOGY = "small"
+
+_HARNESS = str(Path(__file__).parent)
+_facts = pytest.StashKey[list[dict[str, Any]]]()
+_checked = pytest.StashKey[set[Path]]()
+_record = pytest.StashKey[results.Record]()
+
+
+# -- options ---------------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add lblab's options. `--strict` is pytest's own; with lblab it also turns missing capabilities into failures."""
+    group = parser.getgroup("lblab", "labs that measure how a LoadBalancer address is announced")
+    group.addoption("--lab-backend", choices=("netns", "kind"), default="netns", help="where labs come to life")
+    group.addoption(
+        "--topology", metavar="FILE", help=f"topology of scenarios that name none (default: {DEFAULT_TOPOLOGY})"
+    )
+    group.addoption("--cilium-version", metavar="V", default="auto", help="Cilium version, minor, or auto (default)")
+    group.addoption(
+        "--manifests",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="a file or folder applied instead of the topology's manifests; repeatable",
+    )
+    group.addoption("--keep-lab", action="store_true", help="leave labs up; the first failed scenario's as it failed")
+    group.addoption("--no-build", action="store_true", help="fail instead of building missing programs")
+    group.addoption("--lab-results", metavar="FILE.jsonl", help="write one JSON line for each scenario")
+    group.addoption(
+        "--lab-name", metavar="NAME", help="name of the lab (with xdist and for further labs: its beginning)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options before anything is collected, and register the marker."""
+    config.addinivalue_line(
+        "markers", "lab(topology=None, fresh=False): the topology (a name or file) of a scenario, or a lab of its own"
+    )
+    facts: list[dict[str, Any]] = []
+    known: set[Path] = set()
+    config.stash[_facts] = facts
+    config.stash[_checked] = known
+    if config.getoption("lab_backend") == "kind":
+        raise pytest.UsageError("the kind backend is not built yet: use --lab-backend netns")
+    if _worker(config) is not None:
+        return
+    with _usage_errors():
+        if (path := config.getoption("lab_results")) is not None:
+            config.option.lab_results = str(Path(path).absolute())  # workers may run elsewhere
+            results.start(Path(path))
+        for path in config.getoption("manifests"):
+            if not Path(path).exists():
+                raise UserError("there is no such file or folder", file=path)
+        if config.getoption("topology") is not None:
+            _check(config, {find_topology(config.getoption("topology"), config.rootpath)})
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Bring scenarios of one topology together, as a change of topology costs a new lab; the order stays otherwise."""
+    first: dict[Path | None, int] = {}
+    keys: dict[pytest.Item, Path | None] = dict.fromkeys(items)
+    for item in filter(_uses_lab, items):
+        with contextlib.suppress(UserError):  # said when the collection is finished, or by the scenario itself
+            keys[item] = _wish(item)[0]
+    for place, item in enumerate(items):
+        first.setdefault(keys[item], place)
+    if len(first) > 1:
+        items.sort(key=lambda item: first[keys[item]])
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Check what the collected scenarios need before the first one runs, so that bad input is one sentence."""
+    if _worker(session.config) is None and not session.config.getoption("collectonly"):
+        with _usage_errors():
+            _check(session.config, {_wish(item)[0] for item in session.items if _uses_lab(item)})
+
+
+def find_topology(wanted: str, root: Path, beside: Path | None = None) -> Path:
+    """Find a topology by its file, or by its name in `topologies/`.
+
+    Args:
+        wanted: `two-routers`, or a path.
+        root: The project's root.
+        beside: The folder of the scenario that wants it.
+
+    Raises:
+        UserError: There is none.
+    """
+    places = [Path(wanted), root / wanted]
+    if beside is not None:
+        places.insert(0, beside / wanted)
+    if not wanted.endswith((".yaml", ".yml")):
+        places = [root / "topologies" / f"{wanted}.yaml"]
+    for place in places:
+        if place.is_file():
+            return place.resolve()
+    raise UserError(f"there is no topology {wanted!r}", hint=f"looked for {', '.join(map(str, places))}")
+
+
+def _check(config: pytest.Config, topologies: Iterable[Path]) -> None:
+    known: set[Path] = config.stash[_checked]
+    for path in set(topologies) - known:
+        from harness import lab
+        from harness.topology import load
+
+        lab.choose(load(path), _cilium_version(config), [Path(p) for p in config.getoption("manifests")])
+        known.add(path)
+
+
+@contextlib.contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Turn bad input into pytest's usage error: one sentence, exit code 4."""
+    try:
+        yield
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _cilium_version(config: pytest.Config) -> str | None:
+    asked = config.getoption("cilium_version")
+    return None if asked == "auto" else str(asked)
+
+
+def _worker(config: pytest.Config) -> str | None:
+    """Return the id of this xdist worker, None in the process that the user started."""
+    workerinput: Mapping[str, Any] | None = getattr(config, "workerinput", None)
+    return None if workerinput is None else str(workerinput["workerid"])
+
+
+def _uses_lab(item: pytest.Item) -> bool:
+    return "lab" in getattr(item, "fixturenames", ())
+
+
+def _wish(item: pytest.Item) -> tuple[Path, bool]:
+    """Read which topology a scenario wants, and whether it wants a lab of its own."""
+    marks: dict[str, Any] = {}
+    for mark in item.iter_markers("lab"):  # the closest one first
+        unknown = mark.kwargs.keys() - {"topology", "fresh"}
+        if unknown or mark.args:
+            raise UserError(f"{item.nodeid}: the mark lab takes topology= and fresh=, not {mark.args or unknown}")
+        marks = {**mark.kwargs, **marks}
+    wanted = marks.get("topology") or item.config.getoption("topology") or DEFAULT_TOPOLOGY
+    return find_topology(str(wanted), item.config.rootpath, item.path.parent), bool(marks.get("fresh"))
+
+
+# -- fixtures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
+    config = request.config
+    settings = Settings(
+        backend=config.getoption("lab_backend"),
+        cilium_version=_cilium_version(config),
+        manifests=tuple(Path(path).resolve() for path in config.getoption("manifests")),
+        name=config.getoption("lab_name"),
+        build=not config.getoption("no_build"),
+        keep=config.getoption("keep_lab"),
+        worker=_worker(config),
+    )
+    pool = LabPool(
+        settings, lambda text: _tell(config, text), on_up=lambda up: config.stash[_facts].append(up.as_dict())
+    )
+    yield pool
+    for kept in pool.close():
+        _tell(config, f"{kept.name} stays up: KUBECONFIG={kept.kubeconfig}; lblab down --lab {kept.name}")
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, _labs: LabPool) -> Iterator[Lab]:
+    """The lab of this scenario, clean and up; afterwards it is brought back to how it was, and that is checked."""
+    topology, fresh = _wish(request.node)
+    given = _labs.take(topology, fresh=fresh)
+    facts = _labs.facts[given.name]
+    record = request.node.stash.setdefault(_record, results.Record(request.node.nodeid))
+    record.lab = facts.as_dict()
+    for name in ("backend", "cilium_version", "topology", "provenance"):
+        request.node.user_properties.append((f"lab.{name}", getattr(facts, name)))
+    yield given
+    record.put_back = _labs.give_back(given, failed=record.outcome == "failed")
+    if record.put_back:
+        request.node.user_properties.append(("lab.put_back", "; ".join(record.put_back)))
+
+
+@pytest.fixture
+def topology(lab: Lab) -> Topology:
+    """The topology of the lab."""
+    return lab.topology
+
+
+@pytest.fixture
+def nodes(lab: Lab) -> Mapping[str, Node]:
+    """The lab's Kubernetes nodes by name."""
+    return lab.nodes
+
+
+@pytest.fixture
+def router(lab: Lab) -> Router:
+    """The lab's first router."""
+    return lab.router()
+
+
+@pytest.fixture
+def client(lab: Lab) -> Client:
+    """The lab's first client."""
+    return lab.client()
+
+
+def _tell(config: pytest.Config, text: str) -> None:
+    """Show progress at once, past pytest's capturing; a worker of xdist has its parent's stderr."""
+    if config.get_verbosity() < 0:
+        return
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        terminal = config.pluginmanager.getplugin("terminalreporter")
+        if terminal is not None and _worker(config) is None:
+            terminal.ensure_newline()
+            terminal.write_line(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+# -- reports ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say lblab's errors in a sentence, turn what the machine lacks into a skip, show the lab beside a failure."""
+    error = call.excinfo.value if call.excinfo is not None else None
+    if isinstance(error, LblabError) and call.excinfo is not None:
+        for entry in call.excinfo.traceback:
+            if str(entry.path).startswith(_HARNESS):
+                # pytest's way to leave frames out; an error that is no LblabError, a bug, still shows all of them
+                entry.frame.f_globals["__tracebackhide__"] = operator.methodcaller("errisinstance", LblabError)
+    report = yield
+    if isinstance(error, MissingCapability) and not item.config.getoption("strict", False):
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {error}")
+    elif isinstance(error, LblabError) and report.failed and call.when != "call":
+        report.longrepr = f"{type(error).__name__}: {error}"
+    lab = cast("Lab | None", getattr(item, "funcargs", {}).get("lab"))
+    if report.failed and lab is not None and call.when == "call":
+        report.sections += _sections(lab)
+    if _uses_lab(item):
+        _note(item, report)
+    return report
+
+
+def _sections(lab: Lab) -> list[tuple[str, str]]:
+    """Collect what explains a failure: the chain of links from the session to the backend, and the timeline."""
+    try:
+        chain = str(lab.chain())
+    except (LblabError, OSError, LookupError, ValueError) as error:
+        chain = f"could not be read: {error}"  # a lab in pieces must not hide the failure itself
+    sections = [(f"lab {lab.name}: chain of links", chain)]
+    timeline = getattr(lab, "timeline", None)
+    if timeline is not None:
+        sections.append((f"lab {lab.name}: timeline", str(timeline)))
+    return sections
+
+
+def _note(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Add a phase to the scenario's record; the last phase writes it."""
+    record = item.stash.setdefault(_record, results.Record(item.nodeid))
+    record.seconds[report.when] = round(report.duration, 4)
+    if report.failed:
+        record.outcome = "failed" if report.when == "call" else "error"
+        record.message = _message(report)
+    elif report.skipped and record.outcome == "passed":
+        record.outcome = "xfailed" if hasattr(report, "wasxfail") else "skipped"
+        record.message = _message(report)
+    elif report.when == "call" and hasattr(report, "wasxfail"):
+        record.outcome = "xpassed"
+    path = item.config.getoption("lab_results")
+    if report.when == "teardown" and path is not None:
+        record.properties = {name: value for name, value in item.user_properties if not name.startswith("lab.")}
+        results.append(Path(path), record)
+
+
+def _message(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return str(report.wasxfail)
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash is not None else report.longrepr).splitlines()[0]
+
+
+@pytest.hookimpl(tryfirst=True)  # before the JUnit report is written
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand a worker's labs to the process that writes the summary, and what ran to the JUnit report."""
+    config = session.config
+    workeroutput: dict[str, Any] | None = getattr(config, "workeroutput", None)
+    if workeroutput is not None:
+        workeroutput["lblab"] = config.stash[_facts]
+        return
+    from _pytest.junitxml import xml_key  # pytest's record_testsuite_property reaches it by a fixture only
+
+    junit = config.stash.get(xml_key, None)
+    if junit is not None:
+        for name in ("backend", "cilium_version", "topology", "provenance"):
+            for value in dict.fromkeys(str(facts[name]) for facts in config.stash[_facts]):
+                junit.add_global_property(f"lab.{name}", value)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the facts of a worker's labs when it ends."""
+    facts: list[dict[str, Any]] = node.config.stash[_facts]
+    facts.extend(getattr(node, "workeroutput", {}).get("lblab", []))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say in a few lines how each family of scenarios ended, and in which labs."""
+    outcomes = [
+        summary.Outcome(report.nodeid, kind, report.duration, _message(report) if kind == "skipped" else None)
+        for kind, reports in terminalreporter.stats.items()
+        if kind in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+        for report in reports
+        if isinstance(report, pytest.TestReport) and _is_scenario(report)
+    ]
+    if not outcomes:
+        return
+    terminalreporter.section("lblab")
+    facts: list[dict[str, Any]] = config.stash[_facts]
+    for line in summary.summarise(outcomes, facts):
+        terminalreporter.write_line(line.text, **({line.colour: True} if line.colour else {}))
+
+
+def _is_scenario(report: pytest.TestReport) -> bool:
+    return report.nodeid.startswith("scenarios/") or any(name.startswith("lab.") for name, _ in report.user_properties)

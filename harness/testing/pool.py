@@ -1,0 +1,250 @@
+"""The labs of one pytest process: brought up when a scenario asks, shared while scenarios leave them clean."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import LabError, LblabError
+
+if TYPE_CHECKING:
+    from harness.lab import Lab
+
+Progress = Callable[[str], None]
+
+#: A lab's name is a DNS label of at most this many characters (harness.backends.netns.registry).
+_NAME_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options of a run say about its labs.
+
+    Attributes:
+        backend: "netns" or "kind".
+        cilium_version: Exact version, minor, or None for auto.
+        manifests: Applied instead of the topology's own, if any.
+        name: Name of the lab, if one was asked for.
+        build: Whether missing binaries are built.
+        keep: Whether labs stay when the run is over.
+        worker: The xdist worker's id, None without xdist.
+    """
+
+    backend: str = "netns"
+    cilium_version: str | None = None
+    manifests: tuple[Path, ...] = ()
+    name: str | None = None
+    build: bool = True
+    keep: bool = False
+    worker: str | None = None
+
+
+@dataclass(frozen=True)
+class LabFacts:
+    """What stands beside every result that a lab gave.
+
+    Attributes:
+        name: The lab's name.
+        topology: The topology's name.
+        backend: "netns" or "kind".
+        cilium_version: The Cilium version that ran.
+        provenance: Short hash of what was built from what; equal hashes mean equal programs.
+        up_seconds: Seconds from asking for the lab until it was up, building included.
+        stages: Seconds from the start until each stage was done.
+        stand_ins: What in the lab is not the real thing.
+        worker: The xdist worker it belongs to, None without xdist.
+        kubeconfig: Its kubeconfig.
+    """
+
+    name: str
+    topology: str
+    backend: str
+    cilium_version: str
+    provenance: str
+    up_seconds: float
+    stages: dict[str, float] = field(default_factory=dict)
+    stand_ins: list[str] = field(default_factory=list)
+    worker: str | None = None
+    kubeconfig: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON types."""
+        return asdict(self)
+
+
+class LabPool:
+    """One shared lab at a time, and labs of their own for scenarios that ask for one.
+
+    A lab of a small topology needs about 1 GB of memory, so a scenario with another topology replaces the shared lab;
+    the plugin sorts scenarios by topology for that reason.
+
+    Args:
+        settings: The run's options.
+        progress: Told what is being done.
+        on_up: Told the facts of each lab that is up.
+        opener: Brings a lab up; `harness.lab.open_lab` unless a test replaces it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        progress: Progress,
+        *,
+        on_up: Callable[[LabFacts], None] = lambda _: None,
+        opener: Callable[..., Lab] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._on_up = on_up
+        self._opener = opener
+        self._shared: tuple[Path, Lab] | None = None
+        self._broken: dict[Path, LblabError] = {}
+        self._kept: list[Lab] = []
+        self._count = 0
+        self.facts: dict[str, LabFacts] = {}
+
+    def take(self, topology: Path, *, fresh: bool = False) -> Lab:
+        """Give a scenario its lab: clean, and up.
+
+        Args:
+            topology: The topology file.
+            fresh: A lab of its own, whatever the shared one is.
+
+        Raises:
+            LblabError: It could not be brought up. What failed once is not tried again in this run: a hundred scenarios
+                would fail one by one for the same reason.
+        """
+        if fresh:
+            return self._open(topology)
+        if self._shared is not None and self._shared[0] == topology:
+            return self._shared[1]
+        self._retire()
+        lab = self._open(topology)
+        self._shared = (topology, lab)
+        return lab
+
+    def give_back(self, lab: Lab, *, failed: bool) -> list[str]:
+        """Take a lab back after a scenario, and bring it back to how it was.
+
+        Args:
+            lab: The lab.
+            failed: Whether the scenario failed; with `keep` the first such lab stays as the failure left it.
+
+        Returns:
+            What had to be put back.
+
+        Raises:
+            LabError: The lab did not come back clean; the next scenario gets a new one.
+        """
+        shared = self._shared is not None and self._shared[1] is lab
+        if failed and self._settings.keep and not self._kept:
+            self._kept.append(lab)
+            if shared:
+                self._shared = None
+            return []
+        if not shared:
+            lab.close()
+            return []
+        try:
+            return list(lab.reset())
+        except LblabError as error:
+            self._shared = None
+            lab.close()
+            raise LabError(f"the lab did not come back clean and was replaced: {error}") from error
+
+    def close(self) -> list[Lab]:
+        """End every lab, unless they are to be kept.
+
+        Returns:
+            The labs that stay.
+        """
+        self._retire()
+        return list(self._kept)
+
+    def _retire(self) -> None:
+        if self._shared is None:
+            return
+        _, lab = self._shared
+        self._shared = None
+        if self._settings.keep:
+            self._kept.append(lab)
+        else:
+            lab.close()
+
+    def _open(self, topology: Path) -> Lab:
+        if topology in self._broken:
+            raise self._broken[topology]
+        opener = self._opener
+        if opener is None:
+            from harness.lab import open_lab
+
+            opener = open_lab
+        settings = self._settings
+        self._count += 1
+        name = lab_name(settings.name, topology.stem, settings.worker, os.getpid(), self._count)
+        start = time.monotonic()
+        try:
+            lab = opener(
+                topology,
+                backend=settings.backend,
+                cilium_version=settings.cilium_version,
+                manifests=settings.manifests,
+                name=name,
+                build=settings.build,
+                owner="none" if settings.keep else "process",
+                progress=lambda stage: self._progress(f"{name}: {stage}"),
+            )
+        except LblabError as error:
+            self._broken[topology] = error
+            raise
+        try:
+            lab.mark_clean()
+        except LblabError:
+            lab.close()
+            raise
+        seconds = time.monotonic() - start
+        self._progress(f"{name}: up in {seconds:.1f} s, Cilium {lab.cilium_version}")
+        self.facts[name] = facts_of(lab, seconds, settings.worker)
+        self._on_up(self.facts[name])
+        return lab
+
+
+def facts_of(lab: Lab, seconds: float, worker: str | None) -> LabFacts:
+    """Collect what stands beside a lab's results."""
+    backend = lab.backend
+    return LabFacts(
+        name=lab.name,
+        topology=lab.topology.name,
+        backend=backend.kind,
+        cilium_version=lab.cilium_version,
+        provenance=provenance_hash(backend.provenance),
+        up_seconds=round(seconds, 3),
+        stages={stage: round(at, 3) for stage, at in backend.stages.items()},
+        stand_ins=list(backend.stand_ins),
+        worker=worker,
+        kubeconfig=str(lab.kubeconfig),
+    )
+
+
+def provenance_hash(provenance: Mapping[str, Any]) -> str:
+    """Shorten a provenance to twelve hexadecimal digits (48 bits: no two builds of one project will collide)."""
+    text = json.dumps(provenance, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def lab_name(asked: str | None, topology: str, worker: str | None, pid: int, number: int) -> str:
+    """Name the labs of this process apart from each other and from those of other runs.
+
+    A name that was asked for is used as it is for the first lab of a process without xdist.
+    """
+    tail = [worker or "", "" if asked else str(pid), "" if number == 1 else str(number)]
+    suffix = "".join(f"-{part}" for part in tail if part)
+    base = re.sub(r"[^a-z0-9]+", "-", (asked or topology).lower()).strip("-") or "lab"
+    return base[: _NAME_LENGTH - len(suffix)].rstrip("-") + suffix

@@ -1,0 +1,81 @@
+"""One JSON line for each scenario: what happened, in which lab, with which programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+
+
+@dataclass
+class Record:
+    """What is known of a scenario while it runs; its phases add to it.
+
+    Attributes:
+        scenario: pytest's node id.
+        outcome: passed, failed, error (outside the scenario itself), skipped, xfailed or xpassed.
+        seconds: Duration of each phase (setup, call, teardown), in seconds.
+        message: Why it failed or was skipped, in a line.
+        lab: The facts of its lab.
+        put_back: What the scenario left behind and the reset had to put back.
+        properties: What it recorded with `record_property`.
+    """
+
+    scenario: str
+    outcome: str = "passed"
+    seconds: dict[str, float] = field(default_factory=dict)
+    message: str | None = None
+    lab: dict[str, Any] | None = None
+    put_back: list[str] = field(default_factory=list)
+    properties: dict[str, Any] = field(default_factory=dict)
+
+    def line(self) -> bytes:
+        """Render the record as one line of JSON, with the moment it was written (UTC)."""
+        content = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "scenario": self.scenario,
+            "family": family(self.scenario),
+            "outcome": self.outcome,
+            "message": self.message,
+            "seconds": self.seconds,
+            "lab": self.lab,
+            "put_back": self.put_back,
+            "properties": self.properties,
+        }
+        return json.dumps(content, default=str, separators=(",", ":")).encode() + b"\n"
+
+
+def family(scenario: str) -> str:
+    """Tell the family of a scenario: the folder below `scenarios/`, or its file's folder elsewhere."""
+    parts = Path(scenario.split("::")[0]).parts[:-1]
+    if "scenarios" in parts:
+        below = parts[parts.index("scenarios") + 1 :]
+        return below[0] if below else "scenarios"
+    return "/".join(parts) or "."
+
+
+def start(path: Path) -> None:
+    """Begin a file of results: empty it.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    except OSError as error:
+        raise UserError(f"the results cannot be written: {error.strerror}", file=path) from error
+
+
+def append(path: Path, record: Record) -> None:
+    """Add one line; it stays whole when several processes write, as it is one write to a file opened with O_APPEND."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, record.line())
+    finally:
+        os.close(descriptor)
