@@ -74,7 +74,7 @@ def _overlaps(topology: Topology) -> Iterator[Problem]:
     subnets = [(name, subnet) for name, network in topology.networks.items() for subnet in network.subnet]
     for (one, first), (other, second) in combinations(subnets, 2):
         if overlap(first, second):
-            yield Problem(("networks", other, "subnet"), f"{other}'s {second} overlaps {one}'s {first}")
+            yield Problem(("networks", other, "subnet"), f"network {other} ({second}) overlaps network {one} ({first})")
 
 
 def _links(topology: Topology) -> Iterator[Problem]:
@@ -124,7 +124,7 @@ def _placed(topology: Topology) -> Iterator[_Placed]:
 def _addresses(topology: Topology) -> Iterator[Problem]:
     owners: dict[IPAddress, str] = {}
     for placed in _placed(topology):
-        what = f"{placed.owner}'s {placed.address}"
+        what = f"{placed.address} of {placed.owner}"
         subnets = topology.networks[placed.network].subnet
         inside = [subnet for subnet in subnets if placed.address in subnet]
         if not inside:
@@ -151,14 +151,14 @@ def _gateways(topology: Topology) -> Iterator[Problem]:
         ]
         for place, address in enumerate(host.gateway or ()):
             if address not in there:
-                message = f"{room[:-1]} {name}'s gateway {address} is no router's address in {host.network}"
+                message = f"gateway {address} of {room[:-1]} {name} is no router's address in {host.network}"
                 hint = "routers there: " + (", ".join(map(str, there)) or "none")
                 yield Problem((room, name, "gateway", place), message, hint)
 
 
 def _cluster(topology: Topology) -> Iterator[Problem]:
     ranges = {"podCIDRs": topology.cluster.pod_cidrs, "serviceCIDRs": topology.cluster.service_cidrs}
-    taken = [(f"network {name}'s", subnet) for name, network in topology.networks.items() for subnet in network.subnet]
+    taken = [(f"network {name}", subnet) for name, network in topology.networks.items() for subnet in network.subnet]
     for field, cidrs in ranges.items():
         versions: set[int] = set()
         for place, cidr in enumerate(cidrs):
@@ -168,8 +168,8 @@ def _cluster(topology: Topology) -> Iterator[Problem]:
             versions.add(cidr.version)
             for owner, other in taken:
                 if overlap(cidr, other):
-                    yield Problem(path, f"cluster.{field}: {cidr} overlaps {owner} {other}")
-        taken += [(f"cluster.{field}'s", cidr) for cidr in cidrs]
+                    yield Problem(path, f"cluster.{field}: {cidr} overlaps {owner} ({other})")
+        taken += [(f"cluster.{field}", cidr) for cidr in cidrs]
     for place, cidr in enumerate(topology.cluster.pod_cidrs):
         if shares(cidr) < len(topology.nodes):
             need = f"{len(topology.nodes)} nodes need one each"

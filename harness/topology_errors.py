@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,13 @@ def _sentence(error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel
         return f"{show_path(path)}: {error['msg']}", context.get("hint")
     if error["type"] == "value_error":
         return f"{show_path(path)}: {error['msg'].removeprefix('Value error, ')}", None
+    if error["type"] == "too_short":
+        return f"{show_path(path)} is empty", None
     hint = None
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
         hint = "put it in quotes"
-    return f"{show_path(path)}: {error['msg'].replace('Input should', 'should')}, not {_show(error['input'])}", hint
+    should = re.sub(r"^[A-Z]\w+ should", "should", error["msg"])  # "Input should be ...", "String should match ..."
+    return f"{show_path(path)}: {should}, not {_show(error['input'])}", hint
 
 
 def _show(value: object) -> str:
