@@ -14,6 +14,7 @@ import (
 	"lblab/lablet/internal/forward"
 	"lblab/lablet/internal/prober"
 	"lblab/lablet/internal/server"
+	"lblab/lablet/internal/tap"
 )
 
 // A command is one of lablet's sub-commands; run gets the arguments after its name.
@@ -25,6 +26,7 @@ type command struct {
 var commands = []command{
 	{"serve", "answer HTTP, TCP and UDP as a pod and say who answered", server.Main},
 	{"probe", "send numbered packets or requests at a steady rate and record what becomes of each", prober.Main},
+	{"tap", "log the probe packets that pass an interface", tap.Main},
 	{"forward", "accept on an inherited listening socket and relay to another address", forward.Main},
 }
 

@@ -157,7 +157,7 @@ func resolve(to string) (netip.AddrPort, error) {
 		return netip.AddrPortFrom(target.Addr().Unmap(), target.Port()), nil
 	}
 	address, err := net.ResolveUDPAddr("udp", to)
-	if err != nil || strings.HasPrefix(to, ":") {
+	if err != nil || to == "" || strings.HasPrefix(to, ":") {
 		return netip.AddrPort{}, fmt.Errorf("--to %q is not ADDRESS:PORT", to)
 	}
 	target := address.AddrPort()

@@ -80,37 +80,64 @@ func Main(ctx context.Context, arguments []string) error {
 	return server.run(ctx, ports, *control, *drain)
 }
 
+// run serves until it is stopped or terminated.
 func (s *Server) run(ctx context.Context, ports []port, control string, drain time.Duration) error {
-	ctx, s.stop = context.WithCancel(ctx)
-	defer s.stop()
-	terminated := make(chan os.Signal, 1)
+	terminated := make(chan os.Signal, 2)
 	signal.Notify(terminated, syscall.SIGTERM, syscall.SIGINT)
-	for _, listen := range ports {
-		if err := s.listen(ctx, listen); err != nil {
-			return err
-		}
+	stopped, err := s.start(ctx, ports, control)
+	if err != nil {
+		return err
 	}
-	if control != "" { // last, so that the socket's presence says that the ports answer
-		listener, err := listenControl(control)
-		if err != nil {
-			return err
-		}
-		defer listener.Close() // removes the socket's file
-		go s.serveControl(listener)
-	}
+	defer s.stop()
 	select {
-	case <-ctx.Done():
+	case <-stopped.Done():
 		return nil
 	case <-terminated:
 	}
 	if drain > 0 {
 		select {
-		case <-ctx.Done():
+		case <-stopped.Done():
 		case <-terminated: // a second signal ends the draining
 		case <-time.After(drain):
 		}
 	}
 	return nil
+}
+
+// start binds everything; the server ends with the context that is returned, and that ends with ctx or stop.
+func (s *Server) start(ctx context.Context, ports []port, control string) (context.Context, error) {
+	ctx, s.stop = context.WithCancel(ctx)
+	for _, listen := range ports {
+		if err := s.listen(ctx, listen); err != nil {
+			s.stop()
+			return nil, err
+		}
+	}
+	if control == "" {
+		return ctx, nil
+	}
+	listener, err := listenControl(control) // last, so that the socket's presence says that the ports answer
+	if err != nil {
+		s.stop()
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { listener.Close() })
+	go s.serveControl(listener)
+	return ctx, nil
+}
+
+// Start is a server within another program, until ctx ends; listen is as for the command line ("tcp/80").
+func Start(ctx context.Context, server *Server, control string, listen ...string) error {
+	var ports []port
+	for _, text := range listen {
+		p, err := parsePort(text)
+		if err != nil {
+			return err
+		}
+		ports = append(ports, p)
+	}
+	_, err := server.start(ctx, ports, control)
+	return err
 }
 
 // listen binds one port in both families; a namespace without IPv6 (or without IPv4) is served in the other one.
@@ -145,7 +172,7 @@ func (s *Server) listenTCP(ctx context.Context, number int, ipv6 bool) error {
 		return err
 	}
 	context.AfterFunc(ctx, func() { listener.Close() })
-	go s.serveStreams(listener)
+	go s.serveStreams(ctx, listener)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"html"
@@ -24,7 +25,7 @@ const (
 // ProbeLine starts a line of the TCP prober; the echo of such a line gets the server's receive and send stamps appended.
 const ProbeLine = "LBLB "
 
-func (s *Server) serveStreams(listener net.Listener) {
+func (s *Server) serveStreams(ctx context.Context, listener net.Listener) {
 	for {
 		connection, err := listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -33,13 +34,14 @@ func (s *Server) serveStreams(listener net.Listener) {
 		if err != nil { // out of file descriptors, or a connection that was reset before it was accepted
 			continue
 		}
-		go s.serveStream(connection.(*net.TCPConn))
+		go s.serveStream(ctx, connection.(*net.TCPConn))
 	}
 }
 
 // serveStream speaks HTTP when the first line is a request line, and echoes lines otherwise.
-func (s *Server) serveStream(connection *net.TCPConn) {
+func (s *Server) serveStream(ctx context.Context, connection *net.TCPConn) {
 	defer connection.Close()
+	defer context.AfterFunc(ctx, func() { connection.Close() })()
 	reader := bufio.NewReaderSize(connection, lineLimit)
 	first, err := readLine(reader)
 	if err != nil {
