@@ -21,26 +21,20 @@ def explain(error: ValidationError, root: Node, file: Path | str, model: type[Ba
 
     An unknown field comes before a missing one: a misspelt field is both.
     """
-    found = sorted(
-        error.errors(include_url=False),
-        key=lambda one: (one["type"] != "extra_forbidden", root.line_of(*_in_file(root, one["loc"]))),
-    )
-    first = found[0]
-    path = _in_file(root, first["loc"])
+    located = [(_in_file(root, one), one) for one in error.errors(include_url=False)]
+    path, first = min(located, key=lambda each: (each[1]["type"] != "extra_forbidden", root.line_of(*each[0])))
     message, hint = _sentence(first, path, model)
     return UserError(message, file=file, line=root.line_of(*path), hint=hint)
 
 
-def _in_file(root: Node, location: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The part of pydantic's location that is in the file: it names branches of unions and made-up lists too."""
+def _in_file(root: Node, error: ErrorDetails) -> tuple[Step, ...]:
+    """The path of an error as the file has it: pydantic's also names branches of unions and items of made-up lists."""
     path: list[Step] = []
-    for place, step in enumerate(location):
+    for step in error["loc"]:
         if root.at(*path, step) is None:
-            # a missing field is the last step and stays; anything else is pydantic's own
-            last = place == len(location) - 1
-            return (*path, step) if last and isinstance(step, str) else tuple(path)
+            break
         path.append(step)
-    return tuple(path)
+    return (*path, error["loc"][-1]) if error["type"] == "missing" else tuple(path)
 
 
 def _sentence(error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel]) -> tuple[str, str | None]:
@@ -63,7 +57,9 @@ def _sentence(error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel
     hint = None
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
         hint = "put it in quotes"
-    should = re.sub(r"^[A-Z]\w+ should", "should", error["msg"])  # "Input should be ...", "String should match ..."
+    should = re.sub(r"^[A-Z]\w+ should", "should", error["msg"]).replace(
+        "valid dictionary", "mapping"
+    )  # "Input should be ...", "String should match ..."
     return f"{show_path(path)}: {should}, not {_show(error['input'])}", hint
 
 
