@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -12,27 +13,55 @@ from harness import manifests as manifest_files
 from harness.backends.base import Backend
 from harness.chain import Chain, trace
 from harness.cilium import api, semver, versions
+from harness.cilium.peering import Generation, Peering, render
 from harness.client import Client
 from harness.cluster import Applied, Cluster
 from harness.errors import LblabError, UserError
 from harness.manifests import Manifest
 from harness.node import Node
+from harness.observe import listed
+from harness.peers import check_peers
 from harness.process import Process
 from harness.reset import Baseline
 from harness.router import Router
 from harness.service import Service
 from harness.status import Status
 from harness.topology import Topology, load
-from harness.wait import until
+from harness.wait import steady, until
 
 __all__ = ["Lab", "attach", "open_lab"]
 
-#: Seconds for sessions, routes and pods to come up once everything is applied. Cilium's own connect delay is 1 to 2 s; a
+#: Seconds for sessions, routes and pods to come up once everything is applied. Cilium's connect delay is 1 to 2 s; a
 #: node whose first attempt fails waits for its connect-retry timer (facts/cilium.md 3.3).
 _CONVERGED_WITHIN = 60.0
 
+#: Everything that tells Cilium with whom to peer.
+_BGP_KINDS = (
+    "ciliumbgpclusterconfigs.cilium.io",
+    "ciliumbgppeeringpolicies.cilium.io",
+    "ciliumbgpnodeconfigoverrides.cilium.io",
+    "ciliumbgppeerconfigs.cilium.io",
+    "ciliumbgpadvertisements.cilium.io",
+)
+
 Progress = Callable[[str], None]
 Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class NextHops:
+    """Next hops of a prefix, by the names of the nodes."""
+
+    bgp: frozenset[str]
+    kernel: frozenset[str]
+
+    def __str__(self) -> str:
+        text = ", ".join(sorted(self.bgp)) or "none"
+        return (
+            text
+            if self.bgp == self.kernel
+            else f"{text} in bgpd, {', '.join(sorted(self.kernel)) or 'none'} in the kernel"
+        )
 
 
 class Lab:
@@ -103,6 +132,60 @@ class Lab:
     def delete(self, what: Path | str | Iterable[Mapping[str, Any]]) -> None:
         """Delete objects and wait until they are gone."""
         self.cluster.delete(manifest_files.load(what))
+
+    def peer(self, peering: Peering, generation: Generation | None = None) -> None:
+        """Replace the lab's BGP configuration, whatever API it is written in; `reset` brings the old one back."""
+        wanted = render(peering, semver.parse(self.cilium_version), generation, nodes=list(self.nodes))
+        names = {(obj["kind"], obj["metadata"]["name"]) for obj in wanted}
+        for kind in _BGP_KINDS:
+            for obj in listed(self.cluster, kind):
+                if (obj["kind"], obj["metadata"]["name"]) not in names:
+                    self.cluster.delete(kind, obj["metadata"]["name"])
+        self.apply(wanted)
+
+    # -- routes -----------------------------------------------------------------------------------------------------
+
+    def next_hops(self, prefix: str, router: str | None = None) -> NextHops:
+        """The nodes that are next hops of a prefix, in a router's BGP table and in its kernel."""
+        at = self.router(router)
+        return NextHops(self._names(at.bgp.next_hops(prefix)), self._names(at.kernel_next_hops(prefix)))
+
+    def wait_next_hops(
+        self, prefix: str, nodes: Iterable[str], *, router: str | None = None, within: float = 15.0
+    ) -> None:
+        """Wait until exactly these nodes are next hops of a prefix, in bgpd and in the router's kernel.
+
+        Args:
+            prefix: Such as `lab.service("web").prefix`.
+            nodes: Names of nodes; none means that the route is withdrawn.
+            router: The router's name; the first one by default.
+            within: Deadline in seconds.
+
+        Raises:
+            WaitTimeout: with what bgpd and the kernel had, and since when.
+        """
+        wanted = frozenset(nodes)
+        until(
+            f"{prefix} to have next hops {', '.join(sorted(wanted)) or 'none'}",
+            lambda: self.next_hops(prefix, router),
+            lambda seen: seen.bgp == seen.kernel == wanted,
+            within=within,
+            show=str,
+        )
+
+    def hold_next_hops(self, prefix: str, nodes: Iterable[str], *, window: float, router: str | None = None) -> None:
+        """Check that exactly these nodes are next hops of a prefix, now and for a whole window of seconds."""
+        wanted = frozenset(nodes)
+        steady(
+            f"{prefix} with next hops {', '.join(sorted(wanted)) or 'none'}",
+            lambda: self.next_hops(prefix, router),
+            lambda seen: seen.bgp == seen.kernel == wanted,
+            window=window,
+            show=str,
+        )
+
+    def _names(self, addresses: Iterable[str]) -> frozenset[str]:
+        return frozenset(self.node_of(address) or address for address in addresses)
 
     # -- state ------------------------------------------------------------------------------------------------------
 
@@ -241,7 +324,7 @@ def choose(topology: Topology, cilium_version: str | None, instead: Sequence[Pat
     )
     version = versions.resolve(cilium_version or "auto", choices)
     objects = versions.select(choices, version)
-    # peers
+    check_peers(topology, objects)
     return str(version), objects
 
 

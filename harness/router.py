@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.backends.base import Backend
 from harness.process import Process
@@ -77,6 +78,15 @@ class Router:
     def configure(self, lines: Sequence[str], daemon: str = "bgpd") -> None:
         """Give a daemon configuration lines, as `vtysh` would in configure mode; it is not saved."""
         self.vty.configure(daemon, lines)
+
+    @contextlib.contextmanager
+    def configured(self, lines: Sequence[str], undo: Sequence[str], daemon: str = "bgpd") -> Iterator[None]:
+        """Configure a daemon for a while; `undo` must bring its running configuration back as it was."""
+        self.configure(lines, daemon)
+        try:
+            yield
+        finally:
+            self.configure(undo, daemon)
 
     def running_config(self) -> str:
         """Bgpd's running configuration."""

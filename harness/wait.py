@@ -11,7 +11,7 @@ from harness.errors import WaitTimeout
 
 T = TypeVar("T")
 
-#: Seconds between two looks where nothing announces the event; a look at FRR's socket costs 0.1 ms (facts/anchors.md 9).
+#: Seconds between looks where nothing announces the event; one at FRR's socket costs 0.1 ms (facts/anchors.md 9).
 LOOK_EVERY = 0.01
 _HISTORY = 6
 

@@ -54,6 +54,10 @@ class NotFound(ApiError):
     """There is no such object (or no such kind)."""
 
 
+class ApiBusy(ApiError, ConnectionError):
+    """The server asks to come again later (429), as while a new CRD's storage is made: "not yet" for a wait."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """A good answer: status, body and the API's warnings (deprecations)."""
@@ -229,7 +233,7 @@ def api_error(status: int, body: bytes, asked: str) -> ApiError:
         document = {"message": body.decode(errors="replace").strip()}
     if not isinstance(document, dict):
         document = {"message": str(document)}
-    return (NotFound if status == 404 else ApiError)(status, document, asked)
+    return {404: NotFound, 429: ApiBusy}.get(status, ApiError)(status, document, asked)
 
 
 def _warnings(response: http.client.HTTPResponse) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,12 @@ def main() -> int:
     if child == 0:
         os.close(held_by_parent)
         owners = [fd for fd in (parent_alive, arguments.owner_fd) if fd is not None]
-        os._exit(_first_process(folder, owners, arguments.api_fd))
+        try:
+            _first_process(folder, owners, arguments.api_fd)
+        except BaseException as error:  # the last thing that this process can do is to say why
+            traceback.print_exc()
+            (folder / FAILURE_FILE).write_text(f"{type(error).__name__}: {error}")
+        os._exit(1)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     _, status = os.waitpid(child, 0)
     _remove(folder)
@@ -67,7 +73,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _first_process(folder: Path, owners: list[int], api_fd: int | None) -> int:
+def _first_process(folder: Path, owners: list[int], api_fd: int | None) -> None:
     """PID 1 of the lab; never returns while the lab lives."""
     start = time.monotonic_ns()
     spec = HostSpec.load(folder / SPEC_FILE)
@@ -84,23 +90,18 @@ def _first_process(folder: Path, owners: list[int], api_fd: int | None) -> int:
         os._exit(0)
 
     signal.signal(signal.SIGTERM, end)
-    try:
-        _mounts(spec)
-        make_namespaces(spec)
-        stage("namespaces")
-        supervisor = Supervisor(spec.processes, folder / LOG_FOLDER, api_fd)
-        # daemons start while the links are made: they wait for one another anyway
-        supervisor.boot()
-        make_links(spec)
-        stage("links")
-    except OSError as error:
-        (folder / FAILURE_FILE).write_text(f"the lab's namespaces could not be made: {error}")
-        return 1
+    _mounts(spec)
+    make_namespaces(spec)
+    stage("namespaces")
+    supervisor = Supervisor(spec.processes, folder / LOG_FOLDER, api_fd)
+    # daemons start while the links are made: they wait for one another anyway
+    supervisor.boot()
+    make_links(spec)
+    stage("links")
     Server(folder / SOCKET_FILE, _operations(supervisor, stages, stage, end))
     for owner in owners:
         threading.Thread(target=_watch_owner, args=(owner, end), daemon=True, name="owner").start()
     supervisor.reap_forever()
-    return 0
 
 
 def _mounts(spec: HostSpec) -> None:

@@ -6,6 +6,7 @@ Pure but for the files it writes into the lab's own folder. Options are explaine
 from __future__ import annotations
 
 import hashlib
+import itertools
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -119,11 +120,14 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
 
 
 def _interfaces(topology: Topology) -> Iterator[Interface]:
+    numbers = itertools.count()
+
     def port(namespace: str, link: Link) -> Interface:
         # locally administered, and the same at every start, so that captures of two runs compare
         digest = hashlib.sha256(f"{topology.name}/{namespace}/{link.device}".encode()).digest()
         mac = ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
-        return Interface(namespace, link.device, link.network, tuple(map(str, link.addresses)), mac)
+        addresses = tuple(map(str, link.addresses))
+        return Interface(namespace, link.device, link.network, addresses, mac, f"{namespace[:10]}.{next(numbers)}")
 
     for name in (*topology.routers, *topology.nodes, *topology.clients):
         for link in topology.links(name):

@@ -24,11 +24,8 @@ class Interface:
     #: With prefix length: "192.168.130.1/24".
     addresses: tuple[str, ...]
     mac: str
-
-    @property
-    def switch_port(self) -> str:
-        """The other end's name, in the fabric (IFNAMSIZ allows 15 characters)."""
-        return f"{self.namespace[:9]}.{self.device[:5]}"[:15]
+    #: The other end's name, in the fabric; at most 15 characters (IFNAMSIZ).
+    switch_port: str
 
 
 @dataclass(frozen=True)

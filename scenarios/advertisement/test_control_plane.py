@@ -1,0 +1,37 @@
+"""Parts of the control plane that are away: what is announced stays announced."""
+
+from __future__ import annotations
+
+from harness.client import Client
+from harness.lab import Lab
+from harness.objects import service
+from harness.wait import steady
+
+#: Seconds that nothing may happen: longer than the lab's hold time of 9 s, so that a session that was lost shows.
+WINDOW = 10
+
+
+def test_routes_stay_while_the_api_server_is_away(lab: Lab, client: Client) -> None:
+    """Sessions, routes and packets, for longer than the hold time (#33755)."""
+    web = lab.service("web")
+    prefix, url = web.prefix, web.url()
+    lab.wait_next_hops(prefix, lab.nodes)
+    established = {peer.address: peer.established_count for peer in lab.router().bgp.peers().values()}
+    lab.api_server.kill()
+    lab.hold_next_hops(prefix, lab.nodes, window=WINDOW)
+    assert client.http(url).status == 200
+    after = {peer.address: peer.established_count for peer in lab.router().bgp.peers().values()}
+    assert after == established, "a session was lost and came back"
+
+
+def test_routes_stay_while_the_operator_is_away(lab: Lab) -> None:
+    """What is there stays; what is new gets no address until the operator is back."""
+    prefix = lab.service("web").prefix
+    lab.wait_next_hops(prefix, lab.nodes)
+    lab.operator.kill()
+    lab.apply([service("late", app="web")])
+    late = lab.service("late")
+    steady("no address without an operator", lambda: late.addresses, lambda given: given == [], window=3)
+    lab.hold_next_hops(prefix, lab.nodes, window=1)
+    lab.operator.start()
+    lab.wait_next_hops(late.prefix, lab.nodes)
