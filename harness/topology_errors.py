@@ -57,9 +57,8 @@ def _sentence(error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel
     hint = None
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
         hint = "put it in quotes"
-    should = re.sub(r"^[A-Z]\w+ should", "should", error["msg"]).replace(
-        "valid dictionary", "mapping"
-    )  # "Input should be ...", "String should match ..."
+    # "Input should be a valid dictionary", "String should match pattern ..."
+    should = re.sub(r"^[A-Z]\w+ should", "should", error["msg"]).replace("valid dictionary", "mapping")
     return f"{show_path(path)}: {should}, not {_show(error['input'])}", hint
 
 
