@@ -137,10 +137,10 @@ def kernel_routes(lab: FrrLab) -> str:
     return lab.shell("r1", "ip route show proto bgp")
 
 
-def test_start_until_bgpd_answers(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_start_until_bgpd_answers(tmp_path: Path) -> None:
     with routers(tmp_path) as lab:
         seconds = lab.start("r1", "zebra", "bgpd")
-    record_property("seconds until zebra and bgpd answer", seconds)
+    print(f"zebra and bgpd answer after {seconds:.3f} s")
     # The aim is 0.15 s on an idle machine (0.07 to 0.14 s measured); tests share theirs.
     assert seconds < 1
 
@@ -179,7 +179,7 @@ def test_routes_from_the_peer_to_the_kernel(pair: FrrLab) -> None:
         frr.adj_rib_in(vty, "10.0.0.2")
 
 
-def test_one_read_takes_less_than_a_millisecond(pair: FrrLab, record_property: Callable[[str, object], None]) -> None:
+def test_one_read_takes_less_than_a_millisecond(pair: FrrLab) -> None:
     vty = pair.vty["r1"]
     reads: dict[str, Callable[[frr.Vty], object]] = {"peers": frr.bgp_peers, "routes": frr.bgp_routes, "rib": frr.rib}
     for what, read in reads.items():
@@ -188,7 +188,7 @@ def test_one_read_takes_less_than_a_millisecond(pair: FrrLab, record_property: C
             began = time.perf_counter()
             read(vty)
             seconds.append(time.perf_counter() - began)
-        record_property(f"seconds to read {what}", statistics.median(seconds))
+        print(f"one read of {what}: {statistics.median(seconds) * 1000:.3f} ms")
         assert statistics.median(seconds) < 0.001
 
 
