@@ -1,0 +1,75 @@
+"""`lblab up`: bring a lab up that stays until `lblab down`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.commands.common import JsonOption, print_json, progress
+
+if TYPE_CHECKING:
+    from harness.status import Status
+
+
+def up(
+    topology: Annotated[Path, typer.Argument(metavar="TOPOLOGY", help="The topology file.")],
+    cilium_version: Annotated[
+        str,
+        typer.Option(
+            metavar="VERSION",
+            help="1.18.0, a minor such as 1.18, or auto: the newest known that serves every manifest.",
+        ),
+    ] = "auto",
+    manifests: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="A file or folder, applied instead of the topology's; repeatable."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The lab's name; by default the topology's.")] = None,
+    no_build: Annotated[bool, typer.Option("--no-build", help="Fail instead of building missing programs.")] = False,
+    backend: Annotated[str, typer.Option(help="netns.")] = "netns",
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a lab up; it stays until `lblab down`.
+
+    Applies the manifests, waits until a client could use their services, and prints the KUBECONFIG for kubectl.
+    """
+    # Ended from outside while it starts, it must clean up as after Ctrl-C; otherwise the lab would stay, half made.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
+    start = time.monotonic()
+    from harness import lab as labs
+    from harness.topology import load
+
+    name = name or load(topology).name
+    with progress(f"lab {name}", quiet=as_json) as tell:
+        lab = labs.open_lab(
+            topology,
+            backend=backend,
+            cilium_version=None if cilium_version == "auto" else cilium_version,
+            manifests=manifests or [],
+            name=name,
+            build=not no_build,
+            owner="none",
+            progress=tell,
+        )
+    seconds = time.monotonic() - start
+    status = lab.status()
+    if as_json:
+        print_json({"seconds": round(seconds, 3), **status.model_dump()})
+    else:
+        _say(status, seconds)
+
+
+def _say(status: Status, seconds: float) -> None:
+    print(f"lab {status.name} is up after {seconds:.1f} s: Cilium {status.cilium_version} on {status.backend}")
+    for service in status.services:
+        addresses = ", ".join(service.addresses) or "without an address"
+        print(f"  Service {service.name}: {addresses}, {len(service.ready_backends)} ready backends")
+    for stand_in in status.stand_ins:
+        print(f"  stand-in: {stand_in}")
+    print(f"export KUBECONFIG={status.kubeconfig}")
