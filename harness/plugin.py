@@ -286,7 +286,7 @@ def pytest_runtest_makereport(
 def _sections(lab: Lab) -> list[tuple[str, str]]:
     """Collect what explains a failure: the chain of links from the session to the backend, and the timeline."""
     try:
-        chain = str(lab.chain())
+        chain = "\n".join(f"{'holds' if link.ok else 'BROKEN':<7} {link}" for link in lab.chain().links)
     except (LblabError, OSError, LookupError, ValueError) as error:
         chain = f"could not be read: {error}"  # a lab in pieces must not hide the failure itself
     sections = [(f"lab {lab.name}: chain of links", chain)]

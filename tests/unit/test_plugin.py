@@ -21,6 +21,10 @@ def log(text):
     with LOG.open("a") as file:
         file.write(text + chr(10))
 
+class Link(types.SimpleNamespace):
+    def __init__(self, ok, text): super().__init__(ok=ok, text=text)
+    def __str__(self): return self.text
+
 class Lab:
     def __init__(self, path, cilium_version=None, name=None, **options):
         self.topology = types.SimpleNamespace(name=path.stem)
@@ -33,7 +37,7 @@ class Lab:
     def mark_clean(self): pass
     def router(self): return "the router"
     def client(self): return "the client"
-    def chain(self): return "session up, no route in the kernel"
+    def chain(self): return types.SimpleNamespace(links=[Link(True, "session up"), Link(False, "no route in the kernel")])
     def reset(self):
         if self.stuck:
             raise WaitTimeout("node worker1 is not ready")
@@ -211,7 +215,8 @@ def test_a(lab):
             '*until("the moon", lambda: 0, within=0.01)',
             "E*waited 0.01 s for the moon*",
             "*chain of links*",
-            "session up, no route*",
+            "holds   session up",
+            "BROKEN  no route in the kernel",
         ]
     )
     result.stdout.no_fnmatch_line("*harness/wait.py*")
