@@ -143,7 +143,7 @@ def _adj_rib_in(lab: Lab, wanted: Expected) -> Iterator[Link]:
     for name, router in lab.routers.items():
         for family in ("ipv4", "ipv6"):
             for prefix, route in router.bgp.routes(family).items():
-                from_nodes = {path.next_hop for path in route.paths} & nodes
+                from_nodes = {path.peer for path in route.paths if path.peer} & nodes
                 if from_nodes and (name, prefix) not in announced:
                     text = f"{_names(lab, from_nodes)} announce it, and nobody should"
                     yield Link("adj-RIB-in", f"{name} for {prefix}", False, text)

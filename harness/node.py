@@ -71,17 +71,6 @@ class Node:
         """Make the server of one of its pods pass or fail its readiness; "namespace/name"."""
         self._backend.node_agent(self.name, {"op": "unready", "pod": pod, "on": not ready})
 
-    def report_ready(self, ready: bool) -> None:
-        """Set the Ready condition of its Node object, as its kubelet does when something it needs is broken."""
-        condition = {
-            "type": "Ready",
-            "status": str(ready),
-            "reason": "KubeletReady" if ready else "KubeletNotReady",
-            "message": "set by a scenario",
-        }
-        kept = [c for c in self._cluster.get("Node", self.name)["status"]["conditions"] if c["type"] != "Ready"]
-        self._cluster.patch("Node", self.name, {"status": {"conditions": [*kept, condition]}}, sub="status")
-
     def exec(self, argv: Sequence[str], *, within: float = 30) -> subprocess.CompletedProcess[str]:
         """Run a command in the node's network."""
         return self._backend.exec(self.name, argv, within=within)

@@ -157,12 +157,16 @@ class Client(Host):
 
 
 class Cluster(Model):
-    """The ranges that Kubernetes gives addresses from."""
+    """Kubernetes' own settings: address ranges, and how soon a silent node is noticed."""
 
     pod_cidrs: Annotated[Subnets, Field(alias="podCIDRs")] = (ipaddress.IPv4Network("10.244.0.0/16"),)
     """Pods; each node gets a /24 (IPv6: a /64) of it, in this file's order of nodes."""
     service_cidrs: Annotated[Subnets, Field(alias="serviceCIDRs")] = (ipaddress.IPv4Network("10.96.0.0/16"),)
     """ClusterIPs of services."""
+    node_lease_seconds: Annotated[int, Field(ge=4, le=40)] = 40
+    """How long a node's Lease is good for; it is renewed four times as often (kubelet: nodeLeaseDurationSeconds)."""
+    node_monitor_grace_seconds: Annotated[int, Field(ge=5, le=300)] = 50
+    """After how long without a renewed Lease a node is not ready (kube-controller-manager's default is 50 s)."""
 
 
 class ManifestChoice(Model):

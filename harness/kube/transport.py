@@ -25,6 +25,9 @@ from harness.kube.config import KubeConfig
 #: Seconds that one request may take. kube-apiserver ends a request itself after 60 s (its --request-timeout); a lab's
 #: answers in milliseconds, and one that is silent for 10 s is as good as away.
 REQUEST_WITHIN = 10.0
+#: Seconds before a server that is busy is asked again. kube-apiserver's Retry-After is whole seconds, and the storage
+#: of a new CRD or a restarted server is ready in tenths.
+_BUSY_PAUSE = 0.05
 
 
 class ApiAway(LabError, ConnectionError):
@@ -115,7 +118,17 @@ class Transport:
             NotFound: Status 404.
             ApiError: Any other status from 400 on.
         """
-        target = self._target(path, query)
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                return self._once(method, self._target(path, query), body, content, accept, within)
+            except ApiBusy:
+                # as client-go does; the server means it: it will answer soon
+                if time.monotonic() > deadline:
+                    raise
+                threading.Event().wait(_BUSY_PAUSE)
+
+    def _once(self, method: str, target: str, body: object, content: str, accept: str | None, within: float) -> Reply:
         headers = dict(self._headers)
         if accept is not None:
             headers["Accept"] = accept

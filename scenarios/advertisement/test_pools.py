@@ -32,7 +32,8 @@ def test_exhausted_pool(lab: Lab) -> None:
 def test_conflicting_pools(lab: Lab) -> None:
     """Of two overlapping pools the newer one is disabled and says so; addresses still come from the older."""
     lab.apply([pool("older", "192.168.144.0/30", version=lab.cilium_version)])
-    lab.cluster.wait("CiliumLoadBalancerIPPool", "older", lambda p: p is not None, within=5)
+    # creationTimestamp has whole seconds, and decides which pool is the older one
+    lab.hold_next_hops(lab.service("web").prefix, lab.nodes, window=1.1)
     lab.apply([pool("newer", "192.168.144.0/29", version=lab.cilium_version)])
     lab.cluster.wait(
         "CiliumLoadBalancerIPPool",

@@ -58,11 +58,8 @@ def test_without_graceful_restart(lab: Lab, quick_peering: Callable[..., Peering
         within=RECONNECT,
         show=lambda peer: f"{peer.state}, {peer.graceful_restart.capability}",
     )
-    assert lab.router().bgp.peer(node.address).graceful_restart.remote_mode in (
-        "Disable",
-        "NotApplicable",
-        "NotReceived",
-    )
+    remote = lab.router().bgp.peer(node.address).graceful_restart.remote_mode
+    assert remote in ("Disable", "NotApplicable", "NotReceived")
 
 
 @pytest.mark.parametrize("password", ["right", "wrong"])

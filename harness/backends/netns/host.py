@@ -1,9 +1,9 @@
 """The lab host: the process in which an embedded lab lives, and with which it dies.
 
 `python -m harness.backends.netns.host FOLDER [--owner-fd N] [--api-fd N]` enters namespaces of its own and forks. The
-child is PID 1 of the lab: it makes the inner namespaces, starts the daemons and answers the test process. The parent only
-waits and removes the lab's folder. Whatever kills PID 1, the kernel ends every process and namespace of the lab with it;
-and PID 1 ends itself when its owner, or its parent, goes away.
+child is PID 1 of the lab: it makes the inner namespaces, starts the daemons and answers the test process. The parent
+only waits and removes the lab's folder. Whatever kills PID 1, the kernel ends every process and namespace of the lab
+with it; and PID 1 ends itself when its owner, or its parent, goes away.
 """
 
 from __future__ import annotations

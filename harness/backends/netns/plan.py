@@ -1,6 +1,7 @@
 """From a topology to what its lab host is told: which namespaces, links and routes there are, which daemons run where.
 
-Pure but for the files it writes into the lab's own folder. Options are explained where they are not a daemon's defaults.
+Pure but for the files it writes into the lab's own folder. Options are explained where they are not the daemon's
+defaults.
 """
 
 from __future__ import annotations
@@ -212,6 +213,8 @@ def _control_plane(
             "kube-controller-manager",
             f"--kubeconfig={kubeconfig}",
             f"--controllers={','.join(_CONTROLLERS)}",
+            f"--node-monitor-grace-period={topology.cluster.node_monitor_grace_seconds}s",
+            "--node-monitor-period=1s",
             "--leader-elect=false",
             "--secure-port=0",
             "--profiling=false",
@@ -273,6 +276,7 @@ def _nodes(topology: Topology, binaries: Binaries, folder: Path, kubeconfig: Pat
                 f"--labels={','.join(f'{key}={value}' for key, value in node.labels.items())}",
                 f"--lablet={binaries.lablet}",
                 f"--run-dir={run}",
+                f"--lease-duration={topology.cluster.node_lease_seconds}s",
                 "--cilium-node",
             ),
             after=after,
