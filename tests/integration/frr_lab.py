@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,12 +37,18 @@ class FrrLab:
         for path, text in self.needs.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        self.host = subprocess.Popen(
-            ["unshare", "-Urnmp", "--fork", "--kill-child", "--mount-proc", sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self.sockets, inner = socket.socketpair()
+        with inner:
+            self.host = subprocess.Popen(
+                [
+                    *("unshare", "-Urnmp", "--fork", "--kill-child", "--mount-proc"),
+                    *(sys.executable, __file__, str(inner.fileno())),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                pass_fds=[inner.fileno()],
+            )
         self.folder = folder
         mounts = [(mount.kind, str(mount.source or ""), str(mount.target)) for mount in self.needs.mounts]
         self.ask("mount", mounts=mounts, folders=[str(path) for path in self.needs.folders])
@@ -82,6 +89,12 @@ class FrrLab:
         """Run a shell command in a router's network namespace."""
         return str(self.ask("shell", router=router, command=command))
 
+    def listen(self, router: str, port: int) -> socket.socket:
+        """Open a listening socket on 127.0.0.1 in a router's network namespace."""
+        self.ask("listen", router=router, port=port)
+        _, (fd,), _, _ = socket.recv_fds(self.sockets, 1, 1)
+        return socket.socket(fileno=fd)
+
     def log(self, router: str, daemon: str) -> str:
         return (self.folder / router / f"{daemon}.log").read_text()
 
@@ -90,13 +103,15 @@ class FrrLab:
             vty.close()
         assert self.host.stdin is not None
         self.host.stdin.close()
+        self.sockets.close()
         self.host.wait(5)
 
 
 class _Host:
     """The inner side, PID 1 of the namespaces."""
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: int) -> None:
+        self.sockets = sockets
         self.processes: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
 
     def mount(self, mounts: list[tuple[str, str, str]], folders: list[str]) -> None:
@@ -128,6 +143,10 @@ class _Host:
         process.send_signal(number)
         return process.wait(10)
 
+    def listen(self, router: str, port: int) -> None:
+        argv = ["ip", "netns", "exec", router, sys.executable, "-c", _LISTEN, str(port), str(self.sockets)]
+        subprocess.run(argv, check=True, pass_fds=[self.sockets])
+
     def stop(self, router: str, daemon: str) -> None:
         self.processes[router, daemon].send_signal(signal.SIGSTOP)
 
@@ -137,12 +156,19 @@ class _Host:
         ).stdout
 
 
+_LISTEN = """
+import socket, sys
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+socket.send_fds(socket.socket(fileno=int(sys.argv[2])), [b"."], [listening.fileno()])
+"""
+
+
 def _sh(command: str) -> None:
     subprocess.run(["sh", "-c", command], check=True)
 
 
 def _serve() -> None:
-    host = _Host()
+    host = _Host(int(sys.argv[1]))
     for line in sys.stdin:
         command = json.loads(line)
         try:

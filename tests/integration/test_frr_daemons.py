@@ -81,16 +81,20 @@ end
 """
 
 
-@contextmanager
-def routers(folder: Path) -> Iterator[FrrLab]:
+def needs_namespaces() -> None:
     try:
-        version = daemons.frr_version()
+        daemons.installed()
     except MissingCapability as why:
         pytest.skip(str(why))
     namespaces = subprocess.run(["unshare", "-Urnmp", "--fork", "true"], capture_output=True, text=True, check=False)
     if namespaces.returncode:
         pytest.skip(f"no user namespaces here: {namespaces.stderr.strip()}")
-    rendered = render(OsFrr.model_validate(OS_FRR), {"servers": DEVICE}, version)
+
+
+@contextmanager
+def routers(folder: Path) -> Iterator[FrrLab]:
+    needs_namespaces()
+    rendered = render(OsFrr.model_validate(OS_FRR), {"servers": DEVICE}, daemons.frr_version())
     daemons.check(rendered)
     daemons.check(RAW)
     lab = FrrLab(folder, {"r1": rendered, "r2": RAW})
