@@ -10,25 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.routing.vty import Vty, VtyError
-
-__all__ = [
-    "BgpPath",
-    "BgpPeer",
-    "BgpRoute",
-    "GracefulRestart",
-    "Notification",
-    "Vty",
-    "VtyError",
-    "ZebraNextHop",
-    "ZebraRoute",
-    "adj_rib_in",
-    "bgp_peer",
-    "bgp_peers",
-    "bgp_routes",
-    "rib",
-    "router_id",
-]
+from harness.routing.vty import Vty as Vty
+from harness.routing.vty import VtyError as VtyError
 
 #: FRR's names of the address families in JSON, and lblab's; others keep FRR's name.
 _FAMILIES = {"ipv4Unicast": "ipv4", "ipv6Unicast": "ipv6"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.errors import UserError
-from harness.routing.daemons import Frr, lab_needs, router_daemons
+from harness.errors import MissingCapability, UserError
+from harness.routing import daemons as daemons_module
+from harness.routing.daemons import Frr, installed, lab_needs, router_daemons
 from harness.routing.integrated import DAEMONS, needed, split
 
 #: As FRR 8 and later write it: an `exit` after each block, which must not reach a daemon that skipped the block.
@@ -166,3 +168,39 @@ def test_frrs_groups_are_gid_0_and_others_stay() -> None:
         ("tmpfs", "/run"),
         ("tmpfs", "/var/tmp"),
     ]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which this machine's FRR is looked for."""
+    monkeypatch.setattr(daemons_module, "_FOLDERS", ("/nowhere", str(tmp_path)))
+    installed.cache_clear()
+    yield tmp_path
+    installed.cache_clear()
+
+
+def program(folder: Path, name: str, help_text: str, version: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n[ $1 = --version ] && echo '{name} version {version}' || echo '{help_text}'\n")
+    path.chmod(0o755)
+
+
+def test_no_frr_says_what_to_install(machine: Path) -> None:
+    with pytest.raises(MissingCapability, match=r"^FRR is not installed.*apt-get install frr"):
+        installed()
+
+
+def test_half_an_frr_says_what_is_absent(machine: Path) -> None:
+    program(machine, "bgpd", "", "8.4.4")
+    program(machine, "zebra", "", "8.4.4")
+    with pytest.raises(MissingCapability, match=r"lacks bfdd, staticd"):
+        installed()
+
+
+def test_frr_10_is_asked_which_daemons_take_a_file(machine: Path) -> None:
+    for name in ("zebra", "bgpd", "bfdd", "staticd", "mgmtd"):
+        program(machine, name, "-f, --config_file" if name in ("bgpd", "bfdd") else "-N", "10.3.1_git")
+    frr = installed()
+    assert (frr.folder, frr.version, frr.mgmtd) == (machine, (10, 3, 1), True)
+    assert frr.reads_file == {"bgpd", "bfdd"}
+    assert installed() is frr
