@@ -173,6 +173,9 @@ def test_routes_from_the_peer_to_the_kernel(pair: FrrLab) -> None:
     assert route.next_hops == {"10.0.0.2"}
     (path,) = route.paths
     assert (path.peer, path.as_path, path.communities, path.stale) == ("10.0.0.2", (64513,), ("64513:7",), False)
+    assert frr.bgp_route(vty, SERVICE) == route
+    # An address within it, and one that is not there.
+    assert frr.bgp_route(vty, "192.168.142.0/24") is None
     (learned,) = (route for route in frr.rib(vty) if route.prefix == SERVICE)
     assert (learned.protocol, learned.installed) == ("bgp", True)
     assert learned.fib_next_hops == {"10.0.0.2"}
