@@ -16,8 +16,13 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import RenderableType
+
     from harness.backends.netns.registry import LabInfo
     from harness.lab import Lab
+
+#: Columns of what is not a terminal: a file or a pipe breaks no lines.
+_WIDE = 240
 
 LabOption = Annotated[
     str | None, typer.Option("--lab", metavar="NAME", help="The lab; without it the one that was brought up last.")
@@ -58,6 +63,13 @@ def attach(name: str | None) -> Lab:
     from harness import lab
 
     return lab.attach(chosen)
+
+
+def show(rendered: RenderableType) -> None:
+    """Print a table: on a terminal as wide as it is, elsewhere as wide as it needs to be."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(rendered)
 
 
 def print_json(facts: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import JsonOption, print_json
+from harness.commands.common import JsonOption, print_json, show
 
 
 def doctor(
@@ -24,10 +24,8 @@ def doctor(
     if as_json:
         print_json([asdict(check) for check in checks])
     else:
-        from rich.console import Console
-
         from harness.report.doctor import render
 
-        Console().print(render(checks))
+        show(render(checks))
     if strict and not all(check.ok for check in checks):
         raise typer.Exit(1)

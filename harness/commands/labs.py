@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.common import JsonOption, LabOption, choose, print_json, running
+from harness.commands.common import JsonOption, LabOption, choose, print_json, running, show
 
 
 def list_(as_json: JsonOption = False) -> None:
@@ -20,7 +20,6 @@ def list_(as_json: JsonOption = False) -> None:
     if not labs:
         print("no lab is running")
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("lab", "topology", "Cilium", "since", "ends with", box=None, pad_edge=False)
@@ -28,7 +27,7 @@ def list_(as_json: JsonOption = False) -> None:
         since = datetime.fromtimestamp(info.created).strftime("%Y-%m-%d %H:%M:%S")
         ends = f"process {info.pid}'s owner" if info.owner == "process" else "lblab down"
         table.add_row(info.name, info.topology, info.cilium_version, since, ends)
-    Console().print(table)
+    show(table)
 
 
 def down(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.commands.common import JsonOption, LabOption, attach, print_json
+from harness.commands.common import JsonOption, LabOption, attach, print_json, show
 
 
 def status(lab: LabOption = None, as_json: JsonOption = False) -> None:
@@ -11,8 +11,6 @@ def status(lab: LabOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found.model_dump())
         return
-    from rich.console import Console
-
     from harness.report.status import render
 
-    Console().print(render(found))
+    show(render(found))

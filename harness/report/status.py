@@ -28,7 +28,9 @@ def _head(status: Status) -> Text:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[RenderableType]], empty: str) -> RenderableType:
-    table = Table(*columns, title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
     if table.row_count:
@@ -56,7 +58,7 @@ def _telling(label: str) -> bool:
 
 
 def _sessions(sessions: Sequence[SessionStatus]) -> RenderableType:
-    columns = ("router", "peer", "node", "AS", "state", "hold/keepalive", "graceful restart (own/peer)", "prefixes")
+    columns = ("router", "peer", "node", "AS", "state", "hold/keepalive", "GR own/peer", "prefixes")
     rows = (
         (
             session.router,
