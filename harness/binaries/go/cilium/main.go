@@ -2,7 +2,9 @@
 // with two names:
 //
 //	cilium-bgp --kubeconfig FILE --node NAME      the agent's BGP control plane for one node
-//	cilium-operator --kubeconfig FILE             CRD registration, LB-IPAM and the operator's BGP part
+//	cilium-operator --kubeconfig FILE             LB-IPAM and the operator's part of BGP
+//	cilium-operator --kubeconfig FILE --register-crds
+//	                                              register this version's CRDs, wait until they are served, and end
 //
 // Both are Cilium's own Hive cells with the real Kubernetes client; this module only chooses the cells and gives them
 // their configuration. Every option of the agent or operator that those cells read may be given as --name=value, or as a
@@ -46,6 +48,7 @@ var logOptions = map[string]string{"format": "text-ts", "writer": "stderr"}
 // settings are the options of this program itself; everything else on the command line is an option of Cilium.
 type settings struct {
 	kubeconfig, node, namespace, configDir string
+	registerCRDs                           bool
 }
 
 func main() {
@@ -86,10 +89,15 @@ func start(name string, args []string) error {
 		if own.node == "" {
 			return fmt.Errorf("--node is missing")
 		}
-		return runHive(agent(own.node), options)
+		return run(agent(own.node), options)
 	case "cilium-operator":
 		options["k8s-namespace"] = own.namespace
-		return runHive(operator(), options)
+		// The real operator registers the CRDs at every start. Cilium 1.20 takes 6 s to see that they are there already,
+		// and a lab begins with an API server that has them.
+		if own.registerCRDs {
+			return runOnce(definitions(), options)
+		}
+		return run(operator(), options)
 	}
 	return fmt.Errorf("unknown program, expected cilium-bgp or cilium-operator")
 }
@@ -103,15 +111,16 @@ func parse(args []string) (settings, map[string]any, error) {
 	flags.StringVar(&own.node, "node", "", "the name of the node")
 	flags.StringVar(&own.namespace, "namespace", "kube-system", "the namespace of Cilium")
 	flags.StringVar(&own.configDir, "config-dir", "", "a folder with one file per option of Cilium")
+	flags.BoolVar(&own.registerCRDs, "register-crds", false, "only register the CRDs")
 	flags.String("pod-cidrs", "", "accepted and not used: the CiliumNode object says the same")
 
 	given := map[string]any{}
 	var mine []string
 	for i := 0; i < len(args); i++ {
 		key, value, hasValue := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
-		if flags.Lookup(key) != nil || !strings.HasPrefix(args[i], "--") {
+		if flag := flags.Lookup(key); flag != nil || !strings.HasPrefix(args[i], "--") {
 			mine = append(mine, args[i])
-			if !hasValue && i+1 < len(args) {
+			if flag != nil && flag.NoOptDefVal == "" && !hasValue && i+1 < len(args) {
 				i++
 				mine = append(mine, args[i])
 			}

@@ -24,7 +24,11 @@ func operator() []cell.Cell {
 			k8s.ServiceResource,
 			k8s.LBIPPoolsResource,
 		),
-		apis.RegisterCRDsCell,
 		lbipam.Cell,
 	}, operatorConfig...)
+}
+
+// definitions gives the cells that register this version's CRDs.
+func definitions() []cell.Cell {
+	return []cell.Cell{client.Cell, metrics.Cell, apis.RegisterCRDsCell}
 }

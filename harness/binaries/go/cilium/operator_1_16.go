@@ -43,8 +43,12 @@ func operator() []cell.Cell {
 				return utils.ListerWatcherFromTyped(cs.CiliumV2alpha1().CiliumBGPPeerConfigs())
 			}),
 		),
-		apis.RegisterCRDsCell,
 		lbipam.Cell,
 		bgpv2.Cell,
 	}
+}
+
+// definitions gives the cells that register this version's CRDs.
+func definitions() []cell.Cell {
+	return []cell.Cell{client.Cell, metrics.Cell, apis.RegisterCRDsCell}
 }

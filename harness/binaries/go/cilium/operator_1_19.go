@@ -47,8 +47,12 @@ func operator() []cell.Cell {
 				return utils.ListerWatcherFromTyped(cs.CiliumV2().CiliumBGPAdvertisements())
 			}),
 		),
-		apis.RegisterCRDsCell,
 		lbipam.Cell,
 		bgp.Cell,
 	}
+}
+
+// definitions gives the cells that register this version's CRDs.
+func definitions() []cell.Cell {
+	return []cell.Cell{client.Cell, metrics.Cell, apis.RegisterCRDsCell}
 }

@@ -23,7 +23,7 @@ import (
 
 // walSegmentBytes is the size of etcd's preallocated write-ahead log files. etcd's default of 64 MB per file is meant
 // for months of writes; a lab copies the folder at every start and lives for minutes.
-const walSegmentBytes = 4 << 20
+const walSegmentBytes = 1 << 20
 
 // applets maps the name of a program to the function that runs it and gives its exit status.
 var applets = map[string]func(args []string) int{

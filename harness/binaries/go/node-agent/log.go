@@ -12,7 +12,7 @@ import (
 func setUpLog() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{
 		ReplaceAttr: func(groups []string, attribute slog.Attr) slog.Attr {
-			if len(groups) > 0 || attribute.Key != slog.TimeKey {
+			if len(groups) > 0 || attribute.Key != slog.TimeKey || attribute.Value.Kind() != slog.KindTime {
 				return attribute
 			}
 			var now unix.Timespec

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -24,20 +23,18 @@ type Handler[T any] struct {
 // Follow lists and then watches the collection at path, restricted to a field selector, until ctx ends. When the
 // watch ends, for whatever reason, it lists anew: at once after an orderly end, every RetryInterval after a failure.
 func Follow[T any](ctx context.Context, c *Client, path, fieldSelector string, handler Handler[T]) {
-	var reported string
+	var failures failures
 	for ctx.Err() == nil {
 		err := followOnce(ctx, c, path, fieldSelector, handler, func() {
-			if reported != "" {
+			if failures.end() {
 				slog.Info("watching again", "path", path)
 			}
-			reported = ""
 		})
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
-		if text := err.Error(); text != reported {
-			slog.Warn("watch lost", "path", path, "error", text)
-			reported = text
+		if failures.isNew(err) {
+			slog.Warn("watch lost", "path", path, "error", err)
 		}
 		Pause(ctx, RetryInterval)
 	}
@@ -95,37 +92,5 @@ func readEvents[T any](stream io.Reader, change func(watch.EventType, T)) error 
 		case watch.Error: // mostly 410 Gone: the resourceVersion is too old, so list again
 			return fmt.Errorf("watch: %s", event.Object)
 		}
-	}
-}
-
-// Pause waits for d or until ctx ends.
-func Pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// Insist calls attempt until it succeeds or ctx ends, every RetryInterval, and logs each new kind of failure once.
-func Insist(ctx context.Context, what string, attempt func(context.Context) error) error {
-	var reported string
-	for {
-		err := attempt(ctx)
-		if err == nil {
-			if reported != "" {
-				slog.Info("succeeded after failures", "what", what)
-			}
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if text := err.Error(); text != reported {
-			slog.Warn("will try again", "what", what, "error", text)
-			reported = text
-		}
-		Pause(ctx, RetryInterval)
 	}
 }

@@ -21,9 +21,6 @@ type Keeper struct {
 	config  Config
 	host    host
 	changed func(*v1.Node) // told of every state of the Node seen
-
-	mu       sync.Mutex
-	observed *v1.Node
 }
 
 // NewKeeper makes a keeper. changed is called, from one goroutine, with every state of the Node that the API
@@ -45,7 +42,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		return
 	}
 	slog.Info("node registered", "node", node.Name, "took", time.Since(begin))
-	k.note(node)
+	k.changed(node)
 
 	var tasks sync.WaitGroup
 	tasks.Go(func() { k.renewLease(ctx, owner(node)) })
@@ -54,7 +51,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		kube.Follow(ctx, k.client, "/api/v1/nodes", "metadata.name="+k.config.Name, kube.Handler[v1.Node]{
 			Replace: func(nodes []v1.Node) {
 				for i := range nodes {
-					k.note(&nodes[i])
+					k.changed(&nodes[i])
 				}
 			},
 			Change: func(kind watch.EventType, node v1.Node) {
@@ -62,24 +59,11 @@ func (k *Keeper) Run(ctx context.Context) {
 					slog.Warn("the Node object was deleted; it comes back when the agent is restarted, as with the kubelet")
 					return
 				}
-				k.note(&node)
+				k.changed(&node)
 			},
 		})
 	})
 	tasks.Wait()
-}
-
-func (k *Keeper) note(node *v1.Node) {
-	k.mu.Lock()
-	k.observed = node
-	k.mu.Unlock()
-	k.changed(node)
-}
-
-func (k *Keeper) latest() *v1.Node {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.observed
 }
 
 // register creates the Node, or brings an existing one in line with the command line.
@@ -142,29 +126,32 @@ func merged(a, b map[string]string) map[string]string {
 	return sum
 }
 
-// reportStatus looks at the Node's status as often as the kubelet does, and sends it when it is not what it should
-// be or has not been sent for a long time.
+// reportStatus reads the Node's status as often as the kubelet does, and sends it when it is not what it should be or
+// has not been sent for a long time.
 func (k *Keeper) reportStatus(ctx context.Context) {
 	sent := time.Now()
 	for {
 		kube.Pause(ctx, k.config.RenewInterval())
-		if ctx.Err() != nil {
-			return
-		}
-		observed := k.latest()
-		wanted := status(k.config, k.host, observed.Status.Conditions, metav1.Now())
-		if !statusDiffers(wanted, observed.Status) && time.Since(sent) < reportInterval {
-			continue
-		}
 		err := kube.Insist(ctx, "report the node's status", func(ctx context.Context) error {
-			_, err := k.sendStatus(ctx, k.latest())
-			if kube.IsNotFound(err) {
-				return nil // deleted; see Run
+			var node v1.Node
+			if err := k.client.Get(ctx, k.config.path(), &node); err != nil {
+				if kube.IsNotFound(err) {
+					return nil // deleted; see Run
+				}
+				return err
+			}
+			wanted := status(k.config, k.host, node.Status.Conditions, metav1.Now())
+			if !statusDiffers(wanted, node.Status) && time.Since(sent) < reportInterval {
+				return nil
+			}
+			_, err := k.sendStatus(ctx, &node)
+			if err == nil {
+				sent = time.Now()
 			}
 			return err
 		})
-		if err == nil {
-			sent = time.Now()
+		if err != nil {
+			return
 		}
 	}
 }

@@ -38,24 +38,31 @@ func Inside(netns string, work func() error) error {
 	})
 }
 
-// createNetns makes a network namespace, held by a bind mount at path as ip-netns(8) does, so that it outlives the
-// processes in it: a pod keeps its addresses, and answers closed ports, while its container is restarted. prepare
-// runs inside it.
+// createNetns makes a network namespace and holds it at path; prepare runs inside it.
 func createNetns(path string, prepare func() error) error {
+	return inThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make a network namespace: %w", err)
+		}
+		if err := holdNetns(path, "/proc/thread-self/ns/net"); err != nil {
+			return err
+		}
+		return prepare()
+	})
+}
+
+// holdNetns holds a network namespace by a bind mount at path as ip-netns(8) does, so that it outlives the processes
+// in it: a pod keeps its addresses, and refuses connections at once, while its container is restarted.
+func holdNetns(path, netns string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	file.Close()
-	return inThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("make a network namespace: %w", err)
-		}
-		if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("hold the network namespace at %s: %w", path, err)
-		}
-		return prepare()
-	})
+	if err := unix.Mount(netns, path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("hold the network namespace at %s: %w", path, err)
+	}
+	return nil
 }
 
 // removeNetns lets go of a namespace made by createNetns; one that is not there is fine.

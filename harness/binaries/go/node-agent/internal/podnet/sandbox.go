@@ -51,6 +51,21 @@ func (s *Sandbox) Exists() bool {
 	return err == nil
 }
 
+// Adopt tells whether the sandbox of a running process, which an earlier agent made, is whole, and takes hold of its
+// namespace: the earlier agent's mount is not seen here if it had a mount namespace of its own.
+func (s *Sandbox) Adopt(pid int) (bool, error) {
+	if _, err := netlink.LinkByName(s.veth); err != nil {
+		return false, nil
+	}
+	if isNetns(s.Netns) {
+		return true, nil
+	}
+	if err := holdNetns(s.Netns, fmt.Sprintf("/proc/%d/ns/net", pid)); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
 // Create makes the sandbox, clearing away what is left of an earlier one.
 func (s *Sandbox) Create() error {
 	if err := s.Remove(); err != nil {

@@ -60,7 +60,11 @@ func (w *worker) adoptProcess(ctx context.Context) bool {
 	w.process = process
 	if !w.record.HostNetwork {
 		w.sandbox = w.describeSandbox()
-		if !w.sandbox.Exists() { // the node's namespace was made anew: as after a reboot, the pod starts afresh
+		whole, err := w.sandbox.Adopt(process.PID)
+		if err != nil {
+			slog.Error("pod cannot be adopted", "pod", w.record.Name, "error", err)
+		}
+		if !whole { // the node's namespace was made anew, say: as after a reboot, the pod starts afresh
 			_ = process.Signal(syscall.SIGKILL)
 			<-process.Done
 			w.process = nil
@@ -138,7 +142,7 @@ func (w *worker) ensureSandbox() error {
 	if w.sandbox.Exists() {
 		return nil
 	}
-	return w.sandbox.Create()
+	return w.inNetwork(w.sandbox.Create)
 }
 
 func join(addresses []netip.Addr) string {
@@ -157,7 +161,7 @@ func (w *worker) ended(ctx context.Context, exit proc.Exit) {
 	w.process, w.serving, w.probed = nil, false, nil
 	w.record.PID, w.record.StartTicks = 0, 0
 	w.record.Last = &lastRun{Code: exit.Code, Known: exit.Known, Started: w.record.Started, Finished: exit.Time}
-	slog.Info("pod's process ended", "pod", pod.Namespace+"/"+pod.Name, "code", exit.Code, "signal", exit.Signal)
+	slog.Info("pod's process ended", "pod", pod.Namespace+"/"+pod.Name, "how", exit)
 	if gone || pod.DeletionTimestamp != nil || !restarts(pod.Spec.RestartPolicy, exit.Code) {
 		w.finished = true
 		w.save()

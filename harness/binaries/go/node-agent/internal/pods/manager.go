@@ -36,7 +36,7 @@ type Manager struct {
 // NewManager reads what an earlier agent left and keeps its pods' addresses.
 func NewManager(client *kube.Client, events *kube.Recorder, config Config) (*Manager, error) {
 	m := &Manager{
-		shared:  shared{Config: config, client: client, events: events, addresses: podnet.NewAllocator(config.PodCIDRs)},
+		shared:  shared{Config: config, client: client, events: events, addresses: podnet.NewAllocator(config.PodCIDRs), network: make(chan struct{}, networkTasks)},
 		workers: map[types.UID]*worker{}, records: map[types.UID]record{},
 	}
 	records, err := loadRecords(filepath.Join(config.RunDir, "pods"))
@@ -128,7 +128,7 @@ func (m *Manager) removeOrphan(r record) {
 			_ = process.Signal(syscall.SIGKILL)
 		}
 	}
-	if err := podnet.NewSandbox(f.netns(), r.UID, nil, nil).Remove(); err != nil {
+	if err := m.inNetwork(podnet.NewSandbox(f.netns(), r.UID, nil, nil).Remove); err != nil {
 		slog.Error("sandbox of a pod that is gone", "uid", r.UID, "error", err)
 	}
 	m.addresses.Release(r.Addresses)

@@ -91,7 +91,7 @@ func (w *worker) signal(signal syscall.Signal) {
 
 // cleanUp takes away the pod's network and folder and gives its addresses back.
 func (w *worker) cleanUp() error {
-	err := w.describeSandbox().Remove()
+	err := w.inNetwork(w.describeSandbox().Remove)
 	w.addresses.Release(w.record.Addresses)
 	return errors.Join(err, os.RemoveAll(string(w.folder)))
 }

@@ -38,6 +38,18 @@ type shared struct {
 	client    *kube.Client
 	events    *kube.Recorder
 	addresses *podnet.Allocator
+	network   chan struct{} // has room for networkTasks
+}
+
+// networkTasks is how many pods' networks are made or removed at a time. The kernel has one lock for it, and every
+// task that waits for the lock would hold a thread of the agent.
+const networkTasks = 4
+
+// inNetwork carries out work on a pod's network when its turn has come.
+func (s *shared) inNetwork(work func() error) error {
+	s.network <- struct{}{}
+	defer func() { <-s.network }()
+	return work()
 }
 
 // worker carries one pod from its appearance to its deletion, in one goroutine: everything below "owned by run" is

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,12 +25,24 @@ type Exit struct {
 	Time   time.Time
 }
 
+func (e Exit) String() string {
+	switch {
+	case !e.Known:
+		return "unseen"
+	case e.Signal != 0:
+		return e.Signal.String()
+	}
+	return fmt.Sprintf("exit status %d", e.Code)
+}
+
 // Process is one pod's process, started or adopted.
 type Process struct {
 	PID        int
 	StartTicks uint64    // start time in clock ticks since boot: with the PID it identifies a process
 	Done       chan Exit // receives one value at the end
-	pidfd      *os.File
+
+	mu    sync.Mutex
+	pidfd *os.File // nil when the process has ended
 }
 
 // Start runs a command, detached from the agent's session and with output appended to the log file. It is to be
@@ -46,13 +59,13 @@ func Start(log string, argv ...string) (*Process, error) {
 	if err := command.Start(); err != nil {
 		return nil, err
 	}
-	p, err := open(command.Process.Pid)
+	p, _, err := open(command.Process.Pid) // it may have ended already
 	if err != nil {
 		return nil, errors.Join(err, command.Process.Kill(), command.Wait())
 	}
 	go func() {
 		_ = command.Wait() // its error is the exit status
-		p.Done <- exitOf(command.ProcessState)
+		p.end(exitOf(command.ProcessState))
 	}()
 	return p, nil
 }
@@ -60,23 +73,28 @@ func Start(log string, argv ...string) (*Process, error) {
 // Adopt finds a process that an earlier agent started; it fails when the process has ended, even if its PID is now
 // another's.
 func Adopt(pid int, startTicks uint64) (*Process, error) {
-	p, err := open(pid)
+	p, alive, err := open(pid)
 	if err != nil {
 		return nil, err
 	}
-	if p.StartTicks != startTicks {
+	if !alive || p.StartTicks != startTicks {
 		p.pidfd.Close()
-		return nil, fmt.Errorf("process %d is another one by now", pid)
+		return nil, fmt.Errorf("process %d has ended", pid)
 	}
 	go func() {
 		p.waitReadable()
-		p.Done <- Exit{Code: UnknownExitCode, Time: time.Now()}
+		p.end(Exit{Code: UnknownExitCode, Time: time.Now()})
 	}()
 	return p, nil
 }
 
 // Signal sends a signal; a process that has ended already is fine.
 func (p *Process) Signal(signal syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pidfd == nil {
+		return nil
+	}
 	conn, err := p.pidfd.SyscallConn()
 	if err != nil {
 		return err
@@ -90,20 +108,29 @@ func (p *Process) Signal(signal syscall.Signal) error {
 	return errors.Join(err, failure)
 }
 
+// end lets go of the process and tells that it has ended.
+func (p *Process) end(exit Exit) {
+	p.mu.Lock()
+	p.pidfd.Close()
+	p.pidfd = nil
+	p.mu.Unlock()
+	p.Done <- exit
+}
+
 // open takes hold of a process by PID; its start time is read after the pidfd is open, so the two are the same
 // process's or the process is gone.
-func open(pid int) (*Process, error) {
+func open(pid int) (p *Process, alive bool, err error) {
 	// Nonblocking, so that the runtime's poller and not a thread waits for it.
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("process %d: %w", pid, err)
+		return nil, false, fmt.Errorf("process %d: %w", pid, err)
 	}
-	p := &Process{PID: pid, Done: make(chan Exit, 1), pidfd: os.NewFile(uintptr(fd), "pidfd")}
-	if p.StartTicks, err = startTicks(pid); err != nil {
+	p = &Process{PID: pid, Done: make(chan Exit, 1), pidfd: os.NewFile(uintptr(fd), "pidfd")}
+	if p.StartTicks, alive, err = startTicks(pid); err != nil {
 		p.pidfd.Close()
-		return nil, err
+		return nil, false, err
 	}
-	return p, nil
+	return p, alive, nil
 }
 
 // waitReadable returns when the process has ended: its pidfd becomes readable then (pidfd_open(2)).

@@ -11,12 +11,15 @@ import (
 
 func TestParseStartTicksCountsFromTheEndOfTheName(t *testing.T) {
 	line := "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1 18446744073709551615"
-	ticks, err := parseStartTicks(line)
-	if err != nil || ticks != 98765 {
-		t.Errorf("got %d, %v; want 98765", ticks, err)
+	ticks, alive, err := parseStartTicks(line)
+	if err != nil || ticks != 98765 || !alive {
+		t.Errorf("got %d, %v, %v; want 98765 and alive", ticks, alive, err)
 	}
-	for _, bad := range []string{"", "42 (a", "42 (a) S 1", strings.Replace(line, " S ", " Z ", 1)} {
-		if _, err := parseStartTicks(bad); err == nil {
+	if ticks, alive, err := parseStartTicks(strings.Replace(line, " S ", " Z ", 1)); err != nil || ticks != 98765 || alive {
+		t.Errorf("zombie: got %d, %v, %v", ticks, alive, err)
+	}
+	for _, bad := range []string{"", "42 (a", "42 (a) S 1"} {
+		if _, _, err := parseStartTicks(bad); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
 	}
@@ -79,7 +82,7 @@ func TestAdoptedProcessIsSignalledAndItsEndSeen(t *testing.T) {
 }
 
 func TestAdoptRefusesAnotherProcessOfTheSamePID(t *testing.T) {
-	ticks, err := startTicks(os.Getpid())
+	ticks, _, err := startTicks(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
