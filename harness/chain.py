@@ -140,9 +140,9 @@ def _adj_rib_in(lab: Lab, wanted: Expected) -> Iterator[Link]:
         yield Link("adj-RIB-in", f"{router} for {prefix}", seen == hops, _difference(lab, seen, hops))
     announced = {(router, prefix) for router, prefix, _, _ in _announced(lab, wanted)}
     nodes = {address for node in lab.nodes.values() for address in node.addresses}
-    for name, router in lab.routers.items():
+    for name, at in lab.routers.items():
         for family in ("ipv4", "ipv6"):
-            for prefix, route in router.bgp.routes(family).items():
+            for prefix, route in at.bgp.routes(family).items():
                 from_nodes = {path.peer for path in route.paths if path.peer} & nodes
                 if from_nodes and (name, prefix) not in announced:
                     text = f"{_names(lab, from_nodes)} announce it, and nobody should"
@@ -151,17 +151,17 @@ def _adj_rib_in(lab: Lab, wanted: Expected) -> Iterator[Link]:
 
 def _kernel(lab: Lab, wanted: Expected) -> Iterator[Link]:
     for router, prefix, hops, _ in _announced(lab, wanted):
-        seen = lab.routers[router].kernel_next_hops(prefix)
+        seen = lab.routers[router].forwarded_next_hops(prefix)
         yield Link("kernel FIB", f"{router} for {prefix}", seen == hops, _difference(lab, seen, hops))
 
 
 def _neighbours(lab: Lab, wanted: Expected) -> Iterator[Link]:
     tables: dict[tuple[str, bool], Any] = {}
-    for router, prefix, hops, _ in _announced(lab, wanted):
+    for router, prefix, _, _ in _announced(lab, wanted):
         key = router, ":" in prefix
         if key not in tables:
             tables[key] = lab.routers[router].neighbours(six=key[1])
-        for hop in sorted(hops):
+        for hop in sorted(lab.routers[router].kernel_next_hops(prefix)):
             entry = tables[key].get(hop)
             state = entry.state if entry else "none yet"
             yield Link("neighbour", f"{router} for {hop}", state != "FAILED", state)

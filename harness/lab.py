@@ -24,6 +24,7 @@ from harness.peers import check_peers
 from harness.process import Process
 from harness.reset import Baseline
 from harness.router import Router
+from harness.routing import daemons, integrated
 from harness.service import Service
 from harness.status import Status
 from harness.topology import Topology, load
@@ -148,7 +149,7 @@ class Lab:
     def next_hops(self, prefix: str, router: str | None = None) -> NextHops:
         """The nodes that are next hops of a prefix, in a router's BGP table and in its kernel."""
         at = self.router(router)
-        return NextHops(self._names(at.bgp.next_hops(prefix)), self._names(at.kernel_next_hops(prefix)))
+        return NextHops(self._names(at.bgp.next_hops(prefix)), self._names(at.forwarded_next_hops(prefix)))
 
     def wait_next_hops(
         self, prefix: str, nodes: Iterable[str], *, router: str | None = None, within: float = 15.0
@@ -286,6 +287,12 @@ def open_lab(
     path = Path(topology_file)
     topology = load(path)
     version, objects = choose(topology, cilium_version, manifests)
+    for router, settings in topology.routers.items():
+        if settings.frr_config is not None:
+            text = settings.frr_config.read_text()
+            daemons.check(text, settings.frr_config)
+            for number, line in integrated.split(text).unused:
+                progress(f"{router}: {settings.frr_config}:{number} is left out, lblab does not run it: {line.strip()}")
 
     from harness.backends.netns.backend import NetnsBackend
     from harness.binaries import ensure

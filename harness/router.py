@@ -70,6 +70,19 @@ class Router:
         found = [route for route in self.kernel_routes(six=":" in prefix) if route.prefix == prefix]
         return {hop for route in found for hop in route.next_hops}
 
+    def forwarded_next_hops(self, prefix: str) -> set[str]:
+        """Next hops of a prefix to which the kernel forwards, by the names that BGP has for them.
+
+        A next hop that is not on a network of this router is resolved recursively (RFC 4271 5.1.3): the kernel has the
+        gateway towards it instead, and stands here for every BGP next hop behind that gateway.
+        """
+        table = self.kernel_routes(six=":" in prefix)
+        installed = {hop for route in table if route.prefix == prefix for hop in route.next_hops}
+        towards = {hop: kernel.towards(table, hop) for hop in self.bgp.next_hops(prefix)}
+        forwarded = {hop for hop, gateways in towards.items() if gateways and gateways <= installed}
+        explained = {gateway for hop in forwarded for gateway in towards[hop]}
+        return forwarded | (installed - explained)
+
     def neighbours(self, *, six: bool = False) -> dict[str, Neighbour]:
         """Its neighbour (ARP, NDP) table by address."""
         with self._lock:

@@ -5,8 +5,9 @@ pyroute2 encodes and parses; the socket comes from the backend, so that no proce
 
 from __future__ import annotations
 
+import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,17 @@ def routes(sock: socket.socket, family: socket.AddressFamily = socket.AF_INET) -
             )
         )
     return found
+
+
+def towards(table: Sequence[KernelRoute], address: str) -> set[str]:
+    """The gateways to which a table sends an address; the address itself when it is on a connected network."""
+    target = ipaddress.ip_address(address)
+    matching = [(ipaddress.ip_network(route.prefix), route) for route in table]
+    matching = [(network, route) for network, route in matching if target in network]
+    if not matching:
+        return set()
+    _, best = max(matching, key=lambda pair: pair[0].prefixlen)
+    return set(best.next_hops) or {address}
 
 
 def neighbours(sock: socket.socket, family: socket.AddressFamily = socket.AF_INET) -> list[Neighbour]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.client import Client
 from harness.lab import Lab
 from harness.objects import service
@@ -11,8 +13,13 @@ from harness.wait import steady
 WINDOW = 10
 
 
+@pytest.mark.lab(fresh=True)
 def test_routes_stay_while_the_api_server_is_away(lab: Lab, client: Client) -> None:
-    """Sessions, routes and packets, for longer than the hold time (#33755)."""
+    """Sessions, routes and packets, for longer than the hold time (#33755).
+
+    A lab of its own: every client of the API server backs off up to 30 s before it watches again (client-go), and the
+    next scenario should not have to wait for that.
+    """
     web = lab.service("web")
     prefix, url = web.prefix, web.url()
     lab.wait_next_hops(prefix, lab.nodes)
