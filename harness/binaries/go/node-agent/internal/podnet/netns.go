@@ -8,6 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The process's first thread is the one thread that the runtime never ends, and the one that /proc/PID/ns/net shows.
+// Held by the main goroutine, it stays in the node's namespace.
+func init() { runtime.LockOSThread() }
+
 // inThread runs work in an operating system thread of its own that ends with it, so that work may move the thread
 // to another network namespace without ever moving it back.
 func inThread(work func() error) error {

@@ -94,9 +94,14 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	runDir, err := os.MkdirTemp("", "na") // t.TempDir() holds the test's name: too long for UNIX sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(runDir) })
 	l := &lab{T: t, server: kubetest.New(t, collection, "/api/v1/namespaces/default/events"), config: Config{
 		Node: "worker1", HostAddresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
-		PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24")}, Lablet: program, RunDir: t.TempDir(),
+		PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24")}, Lablet: program, RunDir: runDir,
 	}}
 	if err := podnet.PrepareNode(l.config.PodCIDRs); err != nil {
 		t.Fatal(err)
