@@ -252,7 +252,7 @@ def _tell(config: pytest.Config, text: str) -> None:
             terminal.ensure_newline()
             terminal.write_line(text)
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(f"\n{text}", file=sys.stderr, flush=True)  # the parent is in the middle of its line of dots
 
 
 # -- reports ---------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ Progress = Callable[[str], None]
 
 #: A lab's name is a DNS label of at most this many characters (harness.backends.netns.registry).
 _NAME_LENGTH = 32
+#: Seconds of silence after which a line of progress is shown; a build tells one every five seconds or so.
+_SILENCE = 4.0
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ class LabPool:
                 name=name,
                 build=settings.build,
                 owner="none" if settings.keep else "process",
-                progress=lambda stage: self._progress(f"{name}: {stage}"),
+                progress=_seldom(lambda stage: self._progress(f"{name}: {stage}")),
             )
         except LblabError as error:
             self._broken[topology] = error
@@ -214,6 +216,19 @@ class LabPool:
         self.facts[name] = facts_of(lab, seconds, settings.worker)
         self._on_up(self.facts[name])
         return lab
+
+
+def _seldom(tell: Progress) -> Progress:
+    """Pass a line on only after some silence: a lab that comes up in seconds is one line, a build is many."""
+    told = time.monotonic()
+
+    def pass_on(line: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _SILENCE:
+            told = time.monotonic()
+            tell(line)
+
+    return pass_on
 
 
 def facts_of(lab: Lab, seconds: float, worker: str | None) -> LabFacts:
