@@ -108,7 +108,8 @@ def outages(flow: Flow, *, at_least: int = 1) -> list[Outage]:
         flow: Its packets.
         at_least: Leave out runs of fewer lost packets than this; single losses are noise on some networks.
     """
-    return _runs(flow.packets, flow.number, flow.interval, at_least)
+    runs = _runs([(flow.number, packet) for packet in flow.packets])
+    return [_outage(run, flow.number, flow.interval) for run in runs if len(run.lost) >= at_least]
 
 
 def outages_of_all(flows: Sequence[Flow], *, at_least: int = 1) -> list[Outage]:
@@ -120,8 +121,15 @@ def outages_of_all(flows: Sequence[Flow], *, at_least: int = 1) -> list[Outage]:
     """
     if not flows:
         return []
-    packets = sorted((packet for flow in flows for packet in flow.packets), key=lambda packet: packet.sent)
-    return _runs(packets, ALL, flows[0].interval // len(flows), at_least * len(flows))
+    packets = [(flow.number, packet) for flow in flows for packet in flow.packets]
+    packets.sort(key=lambda each: each[1].sent)
+    interval = flows[0].interval // len(flows)
+    return [
+        _outage(run, ALL, interval)
+        for run in _runs(packets)
+        # A run within one flow's own outage, while the prober missed the other flows' slots, says nothing of those.
+        if all(sum(number == flow.number for number, _ in run.lost) >= at_least for flow in flows)
+    ]
 
 
 def outages_of_any(flows: Sequence[Flow], *, at_least: int = 1) -> list[tuple[int, int]]:
@@ -165,39 +173,45 @@ def resolution(flows: Iterable[Flow]) -> int:
     return max(interval, spacings[min(len(spacings) - 1, int(len(spacings) * 0.99))])
 
 
-def _runs(packets: Sequence[Packet], flow: int, interval: int, at_least: int) -> list[Outage]:
-    found: list[Outage] = []
+@dataclass(frozen=True)
+class _Run:
+    """Consecutive lost packets with their flows' numbers, and when the good ones around them were sent."""
+
+    lost: list[tuple[int, Packet]]
+    last_good: int | None
+    first_good: int | None
+
+
+def _runs(packets: Iterable[tuple[int, Packet]]) -> list[_Run]:
+    found: list[_Run] = []
     last_good: int | None = None
-    run: list[Packet] = []
-    for packet in packets:
+    lost: list[tuple[int, Packet]] = []
+    for number, packet in packets:
         if not packet.fate.good:
-            run.append(packet)
+            lost.append((number, packet))
             continue
-        if run and len(run) >= at_least:
-            found.append(_outage(run, flow, interval, last_good, packet.sent))
-        run = []
+        if lost:
+            found.append(_Run(lost, last_good, packet.sent))
+            lost = []
         last_good = packet.sent
-    if run and len(run) >= at_least:
-        found.append(_outage(run, flow, interval, last_good, None))
+    if lost:
+        found.append(_Run(lost, last_good, None))
     return found
 
 
-def _outage(run: Sequence[Packet], flow: int, interval: int, last_good: int | None, first_good: int | None) -> Outage:
-    unobserved = sum(
-        after.sent - before.sent - interval
-        for before, after in pairwise(run)
-        if after.sent - before.sent > _OWN_GAP * interval
-    )
+def _outage(run: _Run, flow: int, interval: int) -> Outage:
+    lost = [packet for _, packet in run.lost]
+    spacings = (after.sent - before.sent for before, after in pairwise(lost))
     return Outage(
         flow=flow,
-        first_sequence=0 if flow == ALL else run[0].sequence,
-        lost=len(run),
-        last_good=last_good,
-        first_lost=run[0].sent,
-        last_lost=run[-1].sent,
-        first_good=first_good,
-        unobserved=unobserved,
-        directions=dict(Counter(_DIRECTION[packet.fate] for packet in run)),
-        places=dict(Counter(packet.place for packet in run if packet.place is not None)),
+        first_sequence=0 if flow == ALL else lost[0].sequence,
+        lost=len(lost),
+        last_good=run.last_good,
+        first_lost=lost[0].sent,
+        last_lost=lost[-1].sent,
+        first_good=run.first_good,
+        unobserved=sum(spacing - interval for spacing in spacings if spacing > _OWN_GAP * interval),
+        directions=dict(Counter(_DIRECTION[packet.fate] for packet in lost)),
+        places=dict(Counter(packet.place for packet in lost if packet.place is not None)),
         interval=interval,
     )

@@ -129,3 +129,9 @@ def test_one_flow_that_gets_through_ends_every_blackout() -> None:
 def test_unions_of_separate_times() -> None:
     run = probe(100, Path(up=[10, 11, 50]), Path(up=[11, 12, 70]))
     assert len(outages_of_any(flows(run))) == 3
+
+
+def test_slots_that_the_prober_missed_make_no_blackout() -> None:
+    """Flow 0 is out; for a while the prober sends nothing on flow 1, which would have got through."""
+    run = probe(100, Path(up=range(20, 61)), Path(pauses={30: 8 * MS}))
+    assert outages_of_all(flows(run)) == []
