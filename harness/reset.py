@@ -154,10 +154,13 @@ def _node(node: Obj) -> Obj:
 
 
 def _routes(lab: Lab) -> dict[tuple[str, str], tuple[frozenset[str], frozenset[str]]]:
+    nodes = {address for node in lab.nodes.values() for address in node.addresses}
     found = {}
     for name, router in lab.routers.items():
         for family in ("ipv4", "ipv6"):
-            for prefix in router.bgp.routes(family):
-                hops = frozenset(router.bgp.next_hops(prefix, stale=False))
-                found[name, prefix] = (hops, frozenset(router.kernel_next_hops(prefix)))
+            for prefix, route in router.bgp.routes(family).items():
+                # what one router tells another is its best path, which may be another one after a reset
+                direct = any(path.peer in nodes for path in route.paths)
+                hops = frozenset(router.bgp.next_hops(prefix, stale=False)) if direct else frozenset()
+                found[name, prefix] = (hops, frozenset(router.kernel_next_hops(prefix)) if direct else frozenset())
     return found

@@ -7,10 +7,12 @@ import pytest
 from harness.client import Client
 from harness.lab import Lab
 from harness.objects import service
-from harness.wait import steady
+from harness.wait import steady, until
 
 #: Seconds that nothing may happen: longer than the lab's hold time of 9 s, so that a session that was lost shows.
 WINDOW = 10
+#: What the operator logs when LB-IPAM has taken over the addresses that services have (operator/pkg/lbipam/lbipam.go).
+ALLOCATING = "done initializing"
 
 
 @pytest.mark.lab(fresh=True)
@@ -42,7 +44,9 @@ def test_routes_stay_while_the_operator_is_away(lab: Lab) -> None:
     lab.hold_next_hops(prefix, lab.nodes, window=1)
     # beside a waiting service, operators before 1.18.2 may move addresses when they start (facts/cilium.md 5, row 35)
     lab.cluster.delete("Service", "late")
+    starts = lab.operator.log().count(ALLOCATING)
     lab.operator.start()
+    until("LB-IPAM to be back", lambda: lab.operator.log().count(ALLOCATING), lambda n: n > starts, within=20)
     lab.apply([service("later", app="web")])
     lab.wait_next_hops(lab.service("later").prefix, lab.nodes)
     lab.hold_next_hops(prefix, lab.nodes, window=1)
