@@ -11,17 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
-from pyroute2.netlink.rtnl import RTM_GETNEIGH, RTM_GETROUTE
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
-from pyroute2.netlink.rtnl.ndmsg import ndmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
-
 from harness.errors import LabError
 
 _BUFFER = 1 << 17
 #: <linux/rtnetlink.h>
 _RT_TABLE_MAIN = 254
+_RTN_UNICAST = 1
+#: A next hop whose link is down: the kernel keeps it in the list and sends nothing to it.
+_RTNH_F_DEAD = 0x01
 _RTPROT_NAMES = {2: "kernel", 3: "boot", 4: "static", 11: "zebra", 186: "bgp", 196: "static"}
 #: <linux/neighbour.h>
 _NUD_NAMES = {
@@ -61,20 +58,25 @@ class Neighbour:
 
 def routes(sock: socket.socket, family: socket.AddressFamily = socket.AF_INET) -> list[KernelRoute]:
     """Read the main routing table of the network that a netlink socket lives in."""
-    default = "0.0.0.0" if family == socket.AF_INET else "::"
-    found = []
-    for message in _dump(sock, rtmsg(), RTM_GETROUTE, family):
-        if message.get_attr("RTA_TABLE") != _RT_TABLE_MAIN or message["type"] != 1:  # RTN_UNICAST
-            continue
-        hops = [hop.get_attr("RTA_GATEWAY") for hop in message.get_attr("RTA_MULTIPATH") or [message]]
-        found.append(
-            KernelRoute(
-                prefix=f"{message.get_attr('RTA_DST') or default}/{message['dst_len']}",
-                protocol=_RTPROT_NAMES.get(message["proto"], str(message["proto"])),
-                next_hops=tuple(sorted(hop for hop in hops if hop)),
-            )
-        )
-    return found
+    from pyroute2.netlink.rtnl import RTM_GETROUTE  # 0.15 s to import, of which a lab's start has other use
+    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+    found = (route_of(message) for message in _dump(sock, rtmsg(), RTM_GETROUTE, family))
+    return [route for route in found if route is not None]
+
+
+def route_of(message: Any) -> KernelRoute | None:
+    """Read a route out of pyroute2's rtmsg; None unless it is a unicast route of the main table."""
+    if message.get_attr("RTA_TABLE") != _RT_TABLE_MAIN or message["type"] != _RTN_UNICAST:
+        return None
+    default = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
+    hops = [hop for hop in message.get_attr("RTA_MULTIPATH") or [message] if not hop["flags"] & _RTNH_F_DEAD]
+    gateways = (hop.get_attr("RTA_GATEWAY") for hop in hops)
+    return KernelRoute(
+        prefix=f"{message.get_attr('RTA_DST') or default}/{message['dst_len']}",
+        protocol=_RTPROT_NAMES.get(message["proto"], str(message["proto"])),
+        next_hops=tuple(sorted(gateway for gateway in gateways if gateway)),
+    )
 
 
 def towards(table: Sequence[KernelRoute], address: str) -> set[str]:
@@ -90,18 +92,28 @@ def towards(table: Sequence[KernelRoute], address: str) -> set[str]:
 
 def neighbours(sock: socket.socket, family: socket.AddressFamily = socket.AF_INET) -> list[Neighbour]:
     """Read the neighbour table of the network that a netlink socket lives in."""
-    return [
-        Neighbour(
-            address=message.get_attr("NDA_DST"),
-            mac=message.get_attr("NDA_LLADDR"),
-            state=_NUD_NAMES.get(message["state"], "NONE"),
-        )
-        for message in _dump(sock, ndmsg(), RTM_GETNEIGH, family)
-        if message.get_attr("NDA_DST")
-    ]
+    from pyroute2.netlink.rtnl import RTM_GETNEIGH
+    from pyroute2.netlink.rtnl.ndmsg import ndmsg
+
+    found = (neighbour_of(message) for message in _dump(sock, ndmsg(), RTM_GETNEIGH, family))
+    return [neighbour for neighbour in found if neighbour is not None]
+
+
+def neighbour_of(message: Any) -> Neighbour | None:
+    """Read a neighbour out of pyroute2's ndmsg; None when it is no ARP or NDP entry (a bridge's forwarding entry)."""
+    if not message.get_attr("NDA_DST"):
+        return None
+    return Neighbour(
+        address=message.get_attr("NDA_DST"),
+        mac=message.get_attr("NDA_LLADDR"),
+        state=_NUD_NAMES.get(message["state"], "NONE"),
+    )
 
 
 def _dump(sock: socket.socket, request: Any, kind: int, family: int) -> Iterator[Any]:
+    from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
+    from pyroute2.netlink.rtnl.marshal import MarshalRtnl
+
     request["family"] = family
     request["header"]["type"] = kind
     request["header"]["flags"] = NLM_F_REQUEST | NLM_F_DUMP
