@@ -39,6 +39,11 @@ def is_offline(output: str) -> bool:
     return any(sign in output for sign in _NO_NETWORK)
 
 
+def is_full(output: str) -> bool:
+    """Whether the output tells of a disk that is full."""
+    return any(sign in output for sign in _NO_SPACE)
+
+
 def telling_lines(output: str, count: int = 3) -> list[str]:
     """The lines of a Go command's output that say why it failed, at most `count`."""
     lines = (line.strip() for line in output.splitlines())
@@ -55,7 +60,7 @@ def failure(what: str, output: str, log: Path | None = None) -> UserError:
         output: All that the Go command wrote.
         log: Where that is kept.
     """
-    if any(sign in output for sign in _NO_SPACE):
+    if is_full(output):
         return no_space(what)
     if is_offline(output):
         return UserError(

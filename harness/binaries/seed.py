@@ -49,6 +49,9 @@ _READY_WITHIN = 60.0
 _CRDS_WITHIN = 120.0
 _ENDS_WITHIN = 20.0
 
+#: Characters of a log line that go into an error.
+_QUOTED = 300
+
 
 def make(kube: Path, operator: Path, target: Path, idle: Callable[[], None] = lambda: None) -> list[str]:
     """Make the seed for one Cilium version.
@@ -269,15 +272,14 @@ def _running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byt
 
 
 def _failure(error: Exception, folder: Path) -> UserError:
-    """Put the end of the logs into the error: the folder they are in is about to go."""
-    endings = []
-    for log in sorted(folder.glob("*.log")):
-        lines = log.read_text(errors="replace").strip().splitlines()
-        if lines:
-            endings.append(f"{log.stem}: {lines[-1][:200]}")
-    if any("no space left" in one for one in endings):
+    """Put the end of the log that tells most into the error: the folder it is in is about to go."""
+    logs = [folder / f"{name}.log" for name in ("cilium-operator", "kube-apiserver", "etcd")]
+    texts = {log.stem: log.read_text(errors="replace").strip() for log in logs if log.exists()}
+    if any(explain.is_full(text) for text in texts.values()):
         return explain.no_space("the seed of etcd")
-    return UserError(f"the seed of etcd could not be made: {error}", hint="; ".join(endings) or None)
+    name, text = next(((name, text) for name, text in texts.items() if text), ("", ""))
+    last = f"; the last that {name} wrote: {text.splitlines()[-1][:_QUOTED]}" if text else ""
+    return UserError(f"the seed of etcd could not be made: {error}{last}")
 
 
 def _pack(folder: Path, target: Path) -> None:

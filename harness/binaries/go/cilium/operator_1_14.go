@@ -30,5 +30,10 @@ func operator() []cell.Cell {
 
 // definitions gives the cells that register this version's CRDs.
 func definitions() []cell.Cell {
-	return []cell.Cell{client.Cell, metrics.Cell, apis.RegisterCRDsCell}
+	return []cell.Cell{
+		client.Cell,
+		metrics.Cell,
+		cell.Provide(func() *option.DaemonConfig { return option.Config }),
+		apis.RegisterCRDsCell,
+	}
 }

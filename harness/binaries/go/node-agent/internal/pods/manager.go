@@ -97,6 +97,9 @@ func (m *Manager) replace(ctx context.Context, pods []v1.Pod) {
 
 // see handles a pod that was listed, added or modified.
 func (m *Manager) see(ctx context.Context, pod *v1.Pod) {
+	if ctx.Err() != nil {
+		return // the workers have left: one more would start the pod a second time
+	}
 	pod.ManagedFields = nil // never used; a good part of a pod's memory
 	if w := m.workers[pod.UID]; w != nil {
 		w.update(pod)
