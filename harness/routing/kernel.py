@@ -61,7 +61,7 @@ def routes(sock: socket.socket, family: socket.AddressFamily = socket.AF_INET) -
     from pyroute2.netlink.rtnl import RTM_GETROUTE  # 0.15 s to import, of which a lab's start has other use
     from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-    found = (route_of(message) for message in _dump(sock, rtmsg(), RTM_GETROUTE, family))
+    found = (route_of(message) for message in dump(sock, rtmsg(), RTM_GETROUTE, family))
     return [route for route in found if route is not None]
 
 
@@ -95,7 +95,7 @@ def neighbours(sock: socket.socket, family: socket.AddressFamily = socket.AF_INE
     from pyroute2.netlink.rtnl import RTM_GETNEIGH
     from pyroute2.netlink.rtnl.ndmsg import ndmsg
 
-    found = (neighbour_of(message) for message in _dump(sock, ndmsg(), RTM_GETNEIGH, family))
+    found = (neighbour_of(message) for message in dump(sock, ndmsg(), RTM_GETNEIGH, family))
     return [neighbour for neighbour in found if neighbour is not None]
 
 
@@ -110,7 +110,8 @@ def neighbour_of(message: Any) -> Neighbour | None:
     )
 
 
-def _dump(sock: socket.socket, request: Any, kind: int, family: int) -> Iterator[Any]:
+def dump(sock: socket.socket, request: Any, kind: int, family: int) -> Iterator[Any]:
+    """Ask for a whole table (RTM_GET*), and yield pyroute2's messages."""
     from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
     from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
