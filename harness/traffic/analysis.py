@@ -40,7 +40,8 @@ class Analysis:
         loss: Packets by fate, all flows.
         longest: The longest outage of any flow.
         resolution: How finely the ends of outages are known.
-        own_gaps: Time that the prober missed of its own schedule, longest gap of a flow.
+        own_gaps: Time that the prober missed of its own schedule, of the flow that missed most.
+        longest_own_gap: The longest such time: an outage as short as that may have been missed.
         loc: Loss of connectivity period of the flows (RFC 6412).
         rate: Convergence by the forwarding rate (RFC 6413).
         moves: Changes of the address under which a flow is seen.
@@ -55,6 +56,7 @@ class Analysis:
     longest: Outage | None
     resolution: int
     own_gaps: int
+    longest_own_gap: int
     loc: convergence.LossOfConnectivity
     rate: convergence.RateDerived
     moves: list[Move]
@@ -92,6 +94,7 @@ class Analysis:
             "rate_derived_ms": None if self.rate.full is None else _ms(self.rate.full),
             "resolution_ms": _ms(self.resolution),
             "own_gaps_ms": _ms(self.own_gaps),
+            "longest_own_gap_ms": _ms(self.longest_own_gap),
             "moves": len(self.moves),
             "icmp_errors": len(self.icmp),
             "disturbances": {grade.name.lower(): number for grade, number in self.disturbances.items() if number},
@@ -110,9 +113,7 @@ def analyse(
     """Analyse a run; the arguments are those of `packets.flows` and `outages.outages`."""
     all_flows = flows(run, logs=logs, taps=taps, ended=ended, late=late)
     found = sorted((o for flow in all_flows for o in outages(flow, at_least=at_least)), key=lambda o: o.start)
-    missed = max(
-        (sum(after - before - flow.interval for before, after in own_gaps(flow)) for flow in all_flows), default=0
-    )
+    missed = [[after - before - flow.interval for before, after in own_gaps(flow)] for flow in all_flows]
     felt: list[game.Disturbance] = []
     if run.header.rate <= GAME_RATE and run.header.mode != "http":
         listened = run.end.at if run.end else None
@@ -124,7 +125,8 @@ def analyse(
         loss=metrics.loss(all_flows),
         longest=max(found, key=lambda outage: outage.duration, default=None),
         resolution=resolution(all_flows),
-        own_gaps=missed,
+        own_gaps=max((sum(gaps) for gaps in missed), default=0),
+        longest_own_gap=max((gap for gaps in missed for gap in gaps), default=0),
         loc=convergence.loss_of_connectivity(all_flows),
         rate=convergence.rate_derived(all_flows),
         moves=moves(run.seen_as),

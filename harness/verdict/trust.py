@@ -73,7 +73,7 @@ class ProbeQuality:
 
     interval_ms: float
     spacing_p99_ms: float
-    own_gap_ms: float = 0.0  # time without packets inside of the outage that is judged, or in all when there is none
+    own_gap_ms: float = 0.0  # longest time without a packet of its own, where it matters for the question
     stamps: int = 0
     stamps_replaced: int = 0
     clock_steps: int = 0
