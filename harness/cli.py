@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from harness.commands import doctor, graph, hosts, labs, objects, schema, status, up
+from harness.commands import build, doctor, graph, hosts, labs, objects, schema, status, up
 from harness.errors import LblabError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command()(labs.down)
 app.command("list")(labs.list_)
 app.command()(doctor.doctor)
 app.command()(schema.schema)
+app.command()(build.build)
 
 
 def main() -> None:

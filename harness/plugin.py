@@ -22,7 +22,7 @@ import pytest
 
 from harness.errors import LblabError, MissingCapability, UserError
 from harness.testing import results, summary
-from harness.testing.pool import LabPool, Settings
+from harness.testing.pool import LabFacts, LabPool, Settings
 
 if TYPE_CHECKING:
     from harness.client import Client
@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--keep-lab", action="store_true", help="leave labs up; the first failed scenario's as it failed")
     group.addoption("--no-build", action="store_true", help="fail instead of building missing programs")
-    group.addoption("--lab-results", metavar="FILE.jsonl", help="write one JSON line for each scenario")
+    group.addoption("--lab-results", metavar="FILE.jsonl", help="write a JSON line for each lab and scenario")
     group.addoption(
         "--lab-name", metavar="NAME", help="name of the lab (with xdist and for further labs: its beginning)"
     )
@@ -193,9 +193,13 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
         keep=config.getoption("keep_lab"),
         worker=_worker(config),
     )
-    pool = LabPool(
-        settings, lambda text: _tell(config, text), on_up=lambda up: config.stash[_facts].append(up.as_dict())
-    )
+
+    def on_up(facts: LabFacts, provenance: Mapping[str, Any]) -> None:
+        config.stash[_facts].append(facts.as_dict())
+        if (path := config.getoption("lab_results")) is not None:
+            results.append(Path(path), results.lab_line(facts.as_dict(), provenance))
+
+    pool = LabPool(settings, lambda text: _tell(config, text), on_up=on_up)
     yield pool
     for kept in pool.close():
         _tell(config, f"{kept.name} stays up: KUBECONFIG={kept.kubeconfig}; lblab down --lab {kept.name}")
@@ -311,7 +315,7 @@ def _note(item: pytest.Item, report: pytest.TestReport) -> None:
     path = item.config.getoption("lab_results")
     if report.when == "teardown" and path is not None:
         record.properties = {name: value for name, value in item.user_properties if not name.startswith("lab.")}
-        results.append(Path(path), record)
+        results.append(Path(path), record.line())
 
 
 def _message(report: pytest.TestReport) -> str:

@@ -90,7 +90,7 @@ class LabPool:
     Args:
         settings: The run's options.
         progress: Told what is being done.
-        on_up: Told the facts of each lab that is up.
+        on_up: Told the facts of each lab that is up, and the provenance of what it runs.
         opener: Brings a lab up; `harness.lab.open_lab` unless a test replaces it.
     """
 
@@ -99,7 +99,7 @@ class LabPool:
         settings: Settings,
         progress: Progress,
         *,
-        on_up: Callable[[LabFacts], None] = lambda _: None,
+        on_up: Callable[[LabFacts, Mapping[str, Any]], None] = lambda facts, provenance: None,
         opener: Callable[..., Lab] | None = None,
     ) -> None:
         self._settings = settings
@@ -214,7 +214,7 @@ class LabPool:
         seconds = time.monotonic() - start
         self._progress(f"{name}: up in {seconds:.1f} s, Cilium {lab.cilium_version}")
         self.facts[name] = facts_of(lab, seconds, settings.worker)
-        self._on_up(self.facts[name])
+        self._on_up(self.facts[name], lab.backend.provenance)
         return lab
 
 
@@ -249,8 +249,18 @@ def facts_of(lab: Lab, seconds: float, worker: str | None) -> LabFacts:
 
 
 def provenance_hash(provenance: Mapping[str, Any]) -> str:
-    """Shorten a provenance to twelve hexadecimal digits (48 bits: no two builds of one project will collide)."""
-    text = json.dumps(provenance, sort_keys=True, default=str)
+    """Shorten a provenance to twelve hexadecimal digits (48 bits: no two builds of one project will collide).
+
+    What a build took, and the checksums of its files, are left out: the same sources, modules and Go give the same hash
+    on every machine.
+    """
+    decisive = {
+        program: {key: value for key, value in facts.items() if key not in ("seconds", "files")}
+        if isinstance(facts, Mapping)
+        else facts
+        for program, facts in provenance.items()
+    }
+    text = json.dumps(decisive, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -1,9 +1,10 @@
-"""One JSON line for each scenario: what happened, in which lab, with which programs."""
+"""JSON lines: one for each lab, with what its programs were made of, and one for each scenario, with what happened."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +38,8 @@ class Record:
     def line(self) -> bytes:
         """Render the record as one line of JSON, with the moment it was written (UTC)."""
         content = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "kind": "scenario",
+            "at": _now(),
             "scenario": self.scenario,
             "family": family(self.scenario),
             "outcome": self.outcome,
@@ -47,7 +49,7 @@ class Record:
             "put_back": self.put_back,
             "properties": self.properties,
         }
-        return json.dumps(content, default=str, separators=(",", ":")).encode() + b"\n"
+        return _line(content)
 
 
 def family(scenario: str) -> str:
@@ -72,10 +74,23 @@ def start(path: Path) -> None:
         raise UserError(f"the results cannot be written: {error.strerror}", file=path) from error
 
 
-def append(path: Path, record: Record) -> None:
+def lab_line(facts: Mapping[str, Any], provenance: Mapping[str, Any]) -> bytes:
+    """Render a lab that is up: its facts, and the whole provenance that its hash stands for in the scenarios' lines."""
+    return _line({"kind": "lab", "at": _now(), "lab": facts, "provenance": provenance})
+
+
+def append(path: Path, line: bytes) -> None:
     """Add one line; it stays whole when several processes write, as it is one write to a file opened with O_APPEND."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(descriptor, record.line())
+        os.write(descriptor, line)
     finally:
         os.close(descriptor)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, default=str, separators=(",", ":")).encode() + b"\n"

@@ -50,6 +50,7 @@ def run() -> Iterator[Path]:
         (["up", "nowhere.yaml"], "lblab: nowhere.yaml: cannot be read: No such file or directory"),
         (["graph", "nowhere.yaml"], "lblab: nowhere.yaml: cannot be read: No such file or directory"),
         (["up", SMALL, "--backend", "kind"], "lblab: the backend 'kind' is not there yet (use netns)"),
+        (["build", "nonsense"], "lblab: 'nonsense' is nothing that can be built (one of kube,"),
         (["graph", SMALL, "-o", "/proc/nowhere"], "lblab: /proc/nowhere: the drawing cannot be written: "),
     ],
 )
@@ -94,6 +95,12 @@ def test_schema_graph_and_list_need_no_lab(run: Path, tmp_path: Path) -> None:
     assert drawing.read_text().startswith("<svg ")
     assert json.loads(lblab("list", "--json", run=run).stdout) == []
     assert lblab("list", run=run).stdout == "no lab is running\n"
+
+
+def test_build_lists_what_is_there(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(run))
+    assert lblab("build", "--list", run=run).stdout == "nothing is built\n"
+    assert json.loads(lblab("build", "--list", "--json", run=run).stdout) == []
 
 
 def test_doctor_prints_facts_and_strict_fails_when_something_is_missing(run: Path) -> None:

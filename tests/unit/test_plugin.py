@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest_plugins = ["pytester"]
+
+#: lblab need not be installed for its own tests.
+PLUGIN = () if entry_points(group="pytest11", name="lblab") else ("-p", "harness.plugin")
 
 FAKES = """
 import os, sys, types
@@ -37,7 +41,8 @@ class Lab:
     def mark_clean(self): pass
     def router(self): return "the router"
     def client(self): return "the client"
-    def chain(self): return types.SimpleNamespace(links=[Link(True, "session up"), Link(False, "no route in the kernel")])
+    def chain(self):
+        return types.SimpleNamespace(links=[Link(True, "session up"), Link(False, "no route in the kernel")])
     def reset(self):
         if self.stuck:
             raise WaitTimeout("node worker1 is not ready")
@@ -87,7 +92,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 def run(project: pytest.Pytester, scenarios: str, *options: str) -> pytest.RunResult:
     (project.path / "scenarios" / "family" / "test_it.py").write_text("import pytest\n" + scenarios)
-    return project.runpytest_subprocess("-p", "harness.plugin", "-p", "no:cacheprovider", *options)
+    return project.runpytest_subprocess(*PLUGIN, "-p", "no:cacheprovider", *options)
 
 
 def log(project: pytest.Pytester) -> list[str]:
@@ -255,7 +260,10 @@ def test_every_scenario_is_a_json_line_with_its_lab(project: pytest.Pytester, wo
     project.path.joinpath("out.jsonl").write_text("old\n")
     result = run(project, SCENARIOS, "--lab-results", "out.jsonl", "--junitxml", "junit.xml", *workers)
     result.assert_outcomes(passed=2, failed=1, skipped=1, xfailed=1)
-    lines = {line["scenario"].split("::")[1]: line for line in records(project)}
+    labs = [line for line in records(project) if line["kind"] == "lab"]
+    assert {lab["provenance"]["kube"] for lab in labs} == {"1.34.4"}
+    assert len(labs) == (len({lab["lab"]["worker"] for lab in labs}) if workers else 1)
+    lines = {line["scenario"].split("::")[1]: line for line in records(project) if line["kind"] == "scenario"}
     assert {name: line["outcome"] for name, line in lines.items()} == {
         "test_pass": "passed",
         "test_fail": "failed",
@@ -297,6 +305,6 @@ def test_the_summary_has_a_line_for_each_family_and_names_the_lab(project: pytes
 
 def test_a_run_without_scenarios_says_nothing_of_lblab(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_a(): pass")
-    result = pytester.runpytest_subprocess("-p", "harness.plugin")
+    result = pytester.runpytest_subprocess(*PLUGIN)
     result.assert_outcomes(passed=1)
     result.stdout.no_re_match_line("=+ lblab =+")

@@ -38,6 +38,9 @@ def test_equal_provenance_has_an_equal_hash() -> None:
     assert one == provenance_hash({"go": {"version": "1.26.8"}, "kube": "1.34.4"})
     assert one != provenance_hash({"kube": "1.34.5", "go": {"version": "1.26.8"}})
     assert len(one) == 12
+    built = {"version": "1.18.0", "content": "abc"}
+    machines = [provenance_hash({"cilium": {**built, "seconds": s, "files": {"x": s}}}) for s in (80, 200)]
+    assert machines[0] == machines[1] == provenance_hash({"cilium": built})
 
 
 def fake_lab(name: str) -> Any:
