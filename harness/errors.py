@@ -51,3 +51,7 @@ class LabError(LblabError):
 
 class WaitTimeout(LblabError):
     """An event that was waited for did not come within its deadline; says what was last seen."""
+
+
+class Untrusted(LblabError):
+    """A measurement that may not be believed, for example under foreign load: neither passed nor failed."""

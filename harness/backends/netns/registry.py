@@ -39,6 +39,8 @@ class LabInfo:
     provenance: dict[str, Any]
     stages: dict[str, float]
     stand_ins: list[str]
+    #: lblab's program for servers and probes.
+    lablet: str
 
 
 def root() -> Path:

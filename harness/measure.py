@@ -1,0 +1,257 @@
+"""Traffic of one client to one address while something happens, and what it says of the outage and of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import LabError, LblabError
+from harness.traffic import control, records
+from harness.traffic.analysis import Analysis, analyse
+from harness.traffic.outages import Outage
+from harness.verdict import trust
+from harness.verdict.budget import Sample
+from harness.verdict.predict import Prediction
+from harness.verdict.trust import CpuTimes, ProbeQuality, Trust
+from harness.wait import until
+
+if TYPE_CHECKING:
+    from harness.lab import Lab
+
+#: Packets a second of a probe that measures outages: 1 ms is what lblab promises as resolution (design.md).
+OUTAGE_RATE = 1000
+#: Answers that a probe must have had before anything is done to the lab: traffic starts before the fault.
+_FIRST_ANSWERS = 100
+_ANSWERS_WITHIN = 10.0
+#: Seconds for a prober to end: it lingers a second for the last replies.
+_ENDS_WITHIN = 10.0
+_MS = 1_000_000
+
+
+@dataclass
+class Measured:
+    """One run of one probe. Times are CLOCK_MONOTONIC nanoseconds."""
+
+    name: str
+    address: str
+    analysis: Analysis
+    trust: Trust
+    started_ns: int
+    ended_ns: int
+    prediction: Prediction | None = None
+    #: Where the records of every packet are.
+    records: Path | None = None
+    events: list[Any] = field(default_factory=list)
+
+    def worst(self, since_ns: int = 0) -> Outage | None:
+        """The longest outage of any flow that ended after a moment."""
+        found = [outage for outage in self.analysis.outages if outage.end >= since_ns]
+        return max(found, key=lambda outage: outage.duration, default=None)
+
+    def sample(self, since_ns: int = 0) -> Sample:
+        """This run as the verdict wants it: the longest outage of any flow since a moment."""
+        worst = self.worst(since_ns)
+        return Sample(
+            outage_ms=worst.duration / _MS if worst else 0.0,
+            resolution_ms=self.analysis.resolution / _MS,
+            lost=self.analysis.loss.lost,
+            watched_ms=(self.ended_ns - max(since_ns, self.started_ns)) / _MS,
+            trust=self.trust,
+            detail=self.describe(),
+        )
+
+    def describe(self) -> str:
+        """What a failure says of this run."""
+        loss = self.analysis.loss
+        parts = [f"{self.name}: {loss.lost} of {loss.sent} packets lost"]
+        for outage in self.analysis.outages[:4]:
+            where = f", {outage.place.value}" if outage.place else ""
+            took, lost = outage.duration / _MS, outage.lost
+            parts.append(f"  flow {outage.flow}: {took:.1f} ms, {lost} packets, {outage.direction}{where}")
+        if self.prediction:
+            parts.append(f"  predicted: {self.prediction}")
+        return "\n".join(parts)
+
+    def facts(self) -> dict[str, Any]:
+        """The figures for a result file."""
+        return {
+            "probe": self.name,
+            "address": self.address,
+            **self.analysis.facts(),
+            "trust": {"trusted": self.trust.trusted, "reasons": self.trust.reasons, **self.trust.figures},
+            "prediction": None
+            if self.prediction is None
+            else {
+                "low_ms": self.prediction.low * 1e3,
+                "likely_ms": self.prediction.likely * 1e3,
+                "high_ms": self.prediction.high * 1e3,
+                "formula": self.prediction.formula,
+                "source": self.prediction.source,
+            },
+        }
+
+
+class Probe:
+    """Isochronous UDP from a client to an address; a context manager that measures from entry to exit."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        address: str,
+        port: int,
+        *,
+        client: str | None = None,
+        rate: float = OUTAGE_RATE,
+        flows: int = 1,
+        size: int = 100,
+        source_port: int = 0,
+        name: str | None = None,
+    ) -> None:
+        self._lab = lab
+        self._client = lab.client(client).name
+        self._address, self._port = address, port
+        self.name = name or f"{self._client} to {address}"
+        folder = lab.backend.folder / "probes"
+        folder.mkdir(exist_ok=True)
+        self._out = folder / f"{self._client}-{time.monotonic_ns()}.jsonl"
+        host = f"[{address}]" if ":" in address else address
+        self._options = [f"--to={host}:{port}", f"--rate={rate:g}", f"--flows={flows}", f"--size={size}"]
+        if source_port:
+            self._options.append(f"--source-port={source_port}")
+        self._flows = flows
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cpu: tuple[CpuTimes, int] | None = None
+        self._measured: Measured | None = None
+        self._started_ns = 0
+
+    def start(self) -> None:
+        """Start sending and wait until every flow is answered: the precondition of all that is measured.
+
+        Raises:
+            LabError: when no answers come.
+        """
+        command = [str(self._lab.backend.lablet), "probe", *self._options, f"--out={self._out}", "--stdin"]
+        # -stdin: the probe ends with this process, whatever ends it
+        self._process = subprocess.Popen(
+            self._lab.backend.argv(self._client, command), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        until(
+            f"answers from {self._address}:{self._port}",
+            self._answers,
+            lambda flows: len(flows) == self._flows and min(flows.values()) >= _FIRST_ANSWERS // self._flows,
+            within=_ANSWERS_WITHIN,
+            every=0.02,
+            show=lambda flows: f"answers by flow: {flows or 'none'}",
+        )
+        self._cpu = _cpu_now(), self._lab.backend.cpu_ticks()
+        self._started_ns = time.monotonic_ns()
+
+    def _answers(self) -> dict[int, int]:
+        if self._process is not None and self._process.poll() is not None:
+            said = self._process.stderr.read().decode() if self._process.stderr else ""
+            raise LabError(f"the prober on {self._client} ended: {said.strip()}")
+        found: dict[int, int] = {}
+        for line in self._out.read_text().splitlines() if self._out.exists() else ():
+            if line.startswith('["r",'):
+                flow = int(line.split(",")[1])
+                found[flow] = found.get(flow, 0) + 1
+        return found
+
+    def stop(self) -> Measured:
+        """Stop sending, wait for the last answers and analyse."""
+        if self._measured is not None:
+            return self._measured
+        if self._process is None or self._cpu is None:
+            raise LblabError("the probe was not started")
+        ended = time.monotonic_ns()
+        before, ticks = self._cpu
+        cpu = trust.load(before, _cpu_now(), self._lab.backend.cpu_ticks() - ticks)
+        self._end()
+        run = records.read(self._out)
+        analysis = analyse(run, logs=list(self._logs()))
+        self._measured = Measured(
+            name=self.name,
+            address=self._address,
+            analysis=analysis,
+            trust=trust.judge(cpu=cpu, probes=[_quality(run, analysis)]),
+            started_ns=self._started_ns,
+            ended_ns=ended,
+            records=self._out,
+        )
+        return self._measured
+
+    def _logs(self) -> Iterator[control.ServerLog]:
+        """What the pods received, of those that still run; the others' replies have told what they had received."""
+        for node in self._lab.nodes.values():
+            with contextlib.suppress(OSError, LabError):
+                for pod in self._lab.backend.node_agent(node.name, {"op": "pods"})["pods"]:
+                    with contextlib.suppress(OSError, LabError):
+                        yield control.log(pod["control"])
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+        try:
+            process.wait(_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stderr:
+            process.stderr.close()
+
+    @property
+    def measured(self) -> Measured:
+        """What was measured, once the probe has stopped."""
+        if self._measured is None:
+            raise LblabError("the probe still runs")
+        return self._measured
+
+    def __enter__(self) -> Probe:
+        try:
+            self.start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self._end()
+
+
+@contextlib.contextmanager
+def together(probes: Mapping[str, Probe]) -> Iterator[None]:
+    """Run several probes at once; every one has its answers before the block begins."""
+    with contextlib.ExitStack() as stack:
+        for probe in probes.values():
+            stack.enter_context(probe)
+        yield
+
+
+def _quality(run: records.Run, analysis: Analysis) -> ProbeQuality:
+    end = run.end
+    return ProbeQuality(
+        interval_ms=run.header.interval / _MS,
+        spacing_p99_ms=(end.spacing_p99 if end and end.spacing_p99 is not None else run.header.interval) / _MS,
+        own_gap_ms=max((o.unobserved for o in analysis.outages), default=analysis.own_gaps) / _MS,
+        stamps=end.replies if end else 0,
+        stamps_replaced=(end.stamps_replaced or 0) if end else 0,
+        clock_steps=(end.clock_steps or 0) if end else 0,
+        socket_drops=(end.socket_drops or 0) if end else 0,
+    )
+
+
+def _cpu_now() -> CpuTimes:
+    with open("/proc/stat") as file:
+        return CpuTimes.parse(file.readline())
