@@ -16,12 +16,12 @@ import (
 // agent gives the cells of the agent that its BGP control plane is made of.
 func agent(node string) []cell.Cell {
 	types.SetName(node)
-	return []cell.Cell{
+	cells := []cell.Cell{
 		client.Cell,
 		k8s.ResourcesCell,
 		job.Cell,
 		metrics.Cell,
-		bgpv1.Cell,
 		cell.Provide(func() *option.DaemonConfig { return option.Config }),
 	}
+	return append(append(cells, agentMore...), bgpv1.Cell)
 }

@@ -25,7 +25,7 @@ func operator() []cell.Cell {
 			k8s.LBIPPoolsResource,
 		),
 		lbipam.Cell,
-	}, operatorConfig...)
+	}, operatorMore...)
 }
 
 // definitions gives the cells that register this version's CRDs.

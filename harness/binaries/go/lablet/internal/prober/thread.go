@@ -2,7 +2,9 @@ package prober
 
 import (
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +22,9 @@ const timerSlack = 1
 
 // steady binds the calling goroutine to a thread that wakes up as punctually as the machine lets it, and says how.
 //
+// All threads of the process are treated alike: Go's scheduler takes the sending goroutine off its thread every 10 ms, and
+// only another thread can put it back.
+//
 // Real-time scheduling needs CAP_SYS_NICE in the first user namespace, so an ordinary user's prober does with a short slice.
 func steady() (scheduler string) {
 	runtime.LockOSThread()
@@ -27,18 +32,36 @@ func steady() (scheduler string) {
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0); err != nil {
 		scheduler = ", default timer slack"
 	}
-	attributes := &unix.SchedAttr{
-		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: realtimePriority,
-		Flags: unix.SCHED_FLAG_RESET_ON_FORK, // threads that Go's runtime starts from here are ordinary ones
-	}
-	if unix.SchedSetAttr(0, attributes, 0) == nil {
+	realtime := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: realtimePriority}
+	if forAllThreads(&realtime) == nil {
 		return fmt.Sprintf("fifo %d", realtimePriority) + scheduler
 	}
-	attributes.Policy, attributes.Priority, attributes.Runtime = unix.SCHED_NORMAL, 0, shortSlice
-	if unix.SchedSetAttr(0, attributes, 0) == nil {
+	short := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Runtime: shortSlice}
+	if forAllThreads(&short) == nil {
 		return "other, short slice" + scheduler
 	}
 	return "other" + scheduler
+}
+
+// forAllThreads sets how the threads of this process are scheduled; those that they start later inherit it.
+func forAllThreads(attributes *unix.SchedAttr) error {
+	if err := unix.SchedSetAttr(0, attributes, 0); err != nil {
+		return err
+	}
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, thread := range threads {
+		number, err := strconv.Atoi(thread.Name())
+		if err == nil {
+			err = unix.SchedSetAttr(number, attributes, 0)
+		}
+		if err != nil && err != unix.ESRCH { // a thread that has just ended
+			return err
+		}
+	}
+	return nil
 }
 
 // sleepUntil returns at a time of CLOCK_MONOTONIC, or earlier after a signal.

@@ -20,9 +20,10 @@ type publisher struct {
 	uid    string
 	wake   chan struct{}
 
-	mu     sync.Mutex
-	wanted []byte // nil: nothing to send
-	sent   []byte
+	mu       sync.Mutex
+	wanted   []byte // nil: nothing to send
+	sent     []byte
+	revision int // counts what was wanted: the same again is another
 }
 
 func newPublisher(client *kube.Client, pod *v1.Pod) *publisher {
@@ -43,6 +44,7 @@ func (p *publisher) set(status v1.PodStatus, again bool) {
 		return
 	}
 	p.wanted = data
+	p.revision++
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -69,7 +71,7 @@ func (p *publisher) run(ctx context.Context) {
 // send sends the latest wanted status; a pod that is gone needs none.
 func (p *publisher) send(ctx context.Context) error {
 	p.mu.Lock()
-	data := p.wanted
+	data, revision := p.wanted, p.revision
 	p.mu.Unlock()
 	if data == nil {
 		return nil
@@ -84,7 +86,7 @@ func (p *publisher) send(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sent = data
-	if bytes.Equal(p.wanted, data) {
+	if p.revision == revision {
 		p.wanted = nil
 	}
 	return nil
