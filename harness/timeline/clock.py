@@ -42,12 +42,10 @@ class WallClock:
 
     def _measure(self) -> tuple[int, int, int]:
         """Give realtime minus monotonic, how exactly that is known, and when it was measured."""
-        best: tuple[int, int, int] | None = None
-        for _ in range(_TRIES):
-            before = self._monotonic()
-            wall = self._realtime()
-            after = self._monotonic()
-            if best is None or after - before < best[1]:
-                best = (wall - (before + after) // 2, after - before, after)
-        assert best is not None  # noqa: S101
-        return best
+        return min((self._look() for _ in range(_TRIES)), key=lambda found: found[1])
+
+    def _look(self) -> tuple[int, int, int]:
+        before = self._monotonic()
+        wall = self._realtime()
+        after = self._monotonic()
+        return wall - (before + after) // 2, after - before, after

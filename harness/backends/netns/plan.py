@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.backends.netns.credentials import Credentials
-from harness.backends.netns.spec import HostSpec, Interface, Mount, Process, Ready, Route
+from harness.backends.netns.host import LOG_FOLDER
+from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Mount, Process, Ready, Route
 from harness.binaries import Binaries
-from harness.routing import daemons, opnsense
+from harness.routing import bmp, daemons, opnsense
+from harness.timeline import journal
+from harness.timeline import plan as timeline
 from harness.topology import HOST_DEVICE, Link, Topology
 
 #: The namespace of etcd, the API server, the controllers and Cilium's operator.
 CONTROL_PLANE = "control-plane"
 API_PORT = 6443
+#: The process that records the timeline.
+RECORDER = f"{FABRIC}/recorder"
+#: Where it listens for BMP in a router's network; no port is assigned to BMP.
+_BMP_PORT = 11019
 #: A descriptor that no daemon uses for itself.
 _API_FD = 9
 
@@ -98,6 +106,7 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
     inside = access.kubeconfig(folder / "pki" / "kubeconfig", f"https://{_join(api_addresses(topology)[0], API_PORT)}")
     needs = daemons.lab_needs(folder / "frr")
     _write(needs.files)
+    interfaces = tuple(_interfaces(topology))
     return HostSpec(
         name=name,
         folder=str(folder),
@@ -108,9 +117,10 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
             **dict.fromkeys(topology.clients, _ROUTED),
         },
         networks=tuple(topology.networks),
-        interfaces=tuple(_interfaces(topology)),
+        interfaces=interfaces,
         routes=tuple(_routes(topology)),
         processes=(
+            _recorder(topology, folder, interfaces, inside),
             *_control_plane(topology, binaries, folder, access, inside),
             *_routers(topology, folder),
             *_nodes(topology, binaries, folder, inside),
@@ -151,6 +161,47 @@ def _routes(topology: Topology) -> Iterator[Route]:
                 for address in node.address:
                     if other != name and cidr.version == address.version:
                         yield Route(name, str(cidr), str(address))
+
+
+def _recorder(topology: Topology, folder: Path, interfaces: tuple[Interface, ...], kubeconfig: Path) -> Process:
+    ports = {port.switch_port: f"the switch port of {port.namespace}" for port in interfaces}
+    names = {
+        address.partition("/")[0]: port.namespace
+        for port in reversed(interfaces)  # a router's first interface gives it its name like the others
+        for address in port.addresses
+    }
+    logged = [
+        f"{node}/{program}" for node in topology.nodes for program in ("cilium-agent", "node-agent", "kube-proxy")
+    ]
+    logged += [f"{router}/{daemon}" for router in topology.routers for daemon in ("zebra", "bgpd", "bfdd")]
+    logged += [f"{CONTROL_PLANE}/{program}" for program in ("cilium-operator", "kube-controller-manager")]
+    bmp_port = _BMP_PORT if daemons.installed().bmp else None
+    plan = timeline.RecorderPlan(
+        journal=str(folder / journal.FILE),
+        socket=str(folder / timeline.SOCKET_FILE),
+        names=names,
+        hosts={
+            FABRIC: timeline.HostPlan(ports=ports),
+            CONTROL_PLANE: timeline.HostPlan(),
+            **{name: timeline.HostPlan(routes=name in topology.routers) for name in _host_names(topology)},
+        },
+        routers={name: timeline.RouterPlan(str(frr_folder(folder, name)), bmp_port) for name in topology.routers},
+        kubeconfig=str(kubeconfig),
+        kube_host=CONTROL_PLANE,
+        logs=str(folder / LOG_FOLDER),
+        log_files={f"{process.replace('/', '-')}.log": process for process in logged},
+    )
+    plan.save(folder / timeline.FILE)
+    return Process(
+        RECORDER,
+        FABRIC,
+        (sys.executable, "-m", "harness.backends.netns.recorder", str(folder / timeline.FILE)),
+        ready=Ready(unix=plan.socket),
+    )
+
+
+def _host_names(topology: Topology) -> tuple[str, ...]:
+    return (*topology.routers, *topology.nodes, *topology.clients)
 
 
 def _write(files: Mapping[Path, str]) -> None:
@@ -245,7 +296,10 @@ def _routers(topology: Topology, folder: Path) -> Iterator[Process]:
     for router in topology.routers:
         run = frr_folder(folder, router)
         run.mkdir(parents=True)
-        frr = daemons.router_daemons(router, frr_config(topology, router), run)
+        config = frr_config(topology, router)
+        if daemons.installed().bmp:
+            config = bmp.with_bmp(config, _BMP_PORT)
+        frr = daemons.router_daemons(router, config, run)
         _write(frr.files)
         for daemon in frr.daemons:
             after = tuple(f"{router}/{other}" for other in daemon.after)

@@ -9,15 +9,20 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.backends.netns.namespaces import in_netns
 from harness.backends.netns.spec import Process, Ready
 from harness.routing.vty import Vty
+from harness.timeline import event
+from harness.timeline.event import Event
 
 #: Seconds between two looks at a daemon that is starting.
 _LOOK_EVERY = 0.01
+#: From the end of a process until PID 1 has been woken and has taken its stamp; stated with the stamp.
+_REAPED_NS = 1_000_000
 #: Lines of a daemon's log that are quoted when it fails.
 _QUOTED_LINES = 12
 
@@ -40,14 +45,28 @@ class _State:
 
 
 class Supervisor:
-    """Starts, signals and reaps the processes of a lab; made by PID 1."""
+    """Starts, signals and reaps the processes of a lab; made by PID 1.
 
-    def __init__(self, processes: tuple[Process, ...], logs: Path, api_fd: int | None) -> None:
+    Args:
+        processes: What there is to run.
+        logs: The folder for their output.
+        api_fd: The listening socket through which the API server is reached from outside.
+        tell: Is given an event for every start, signal and end.
+    """
+
+    def __init__(
+        self,
+        processes: tuple[Process, ...],
+        logs: Path,
+        api_fd: int | None,
+        tell: Callable[[Event], None] = lambda _: None,
+    ) -> None:
         self._states = {p.name: _State(p) for p in processes}
         self._by_pid: dict[int, _State] = {}
         self._lock = threading.Lock()
         self._logs = logs
         self._api_fd = api_fd
+        self._tell = tell
         self._failure: StartFailed | None = None
         self._spawned = threading.Event()
 
@@ -99,11 +118,13 @@ class Supervisor:
             state.exit_code = state.ended_ns = None
             log = self.log(name)
             offset = log.stat().st_size if log.exists() else 0
+            asked_ns = time.monotonic_ns()
             state.pid = in_netns(state.process.namespace, lambda: self._spawn(state.process, log))
             state.started_ns = time.monotonic_ns()
             self._by_pid[state.pid] = state
             self._spawned.set()
             pid = state.pid
+        self._told(event.STARTED, name, "is started", state.started_ns, state.started_ns - asked_ns, pid=pid)
         if state.process.ready:
             self._wait_ready(state, state.process.ready, offset)
         if state.process.vty_lines:
@@ -111,6 +132,8 @@ class Supervisor:
             Vty(vty_socket.parent).configure(name.rpartition("/")[2], state.process.vty_lines)
         state.ready_ns = time.monotonic_ns()
         state.ready.set()
+        if state.process.ready:
+            self._told(event.READY, name, "is ready", state.ready_ns, int(_LOOK_EVERY * 1e9))
         return {"pid": pid, "at_ns": state.started_ns}
 
     def _spawn(self, process: Process, log: Path) -> int:
@@ -162,8 +185,13 @@ class Supervisor:
         with self._lock:
             if state.pid is None:
                 raise StartFailed(f"{name} is not running")
+            before = time.monotonic_ns()
             os.kill(state.pid, number)
-            return {"pid": state.pid, "at_ns": time.monotonic_ns()}
+            now = time.monotonic_ns()
+            pid = state.pid
+        named = _signal_name(number)
+        self._told(event.SIGNALLED, name, f"is sent {named}", now, now - before, signal=named)
+        return {"pid": pid, "at_ns": now}
 
     def wait_ended(self, name: str, within: float) -> dict[str, int | None]:
         """Wait until a process has ended."""
@@ -188,6 +216,10 @@ class Supervisor:
                     state.pid, state.ended_ns = None, now
                     state.exit_code = os.waitstatus_to_exitcode(status)
                     state.ended.set()
+            if state is not None:
+                code = os.waitstatus_to_exitcode(status)
+                how = f"ends with exit code {code}" if code >= 0 else f"is ended by {_signal_name(-code)}"
+                self._told(event.ENDED, state.process.name, how, now, _REAPED_NS, exit_code=code)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -217,10 +249,20 @@ class Supervisor:
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return "\n".join(lines[-_QUOTED_LINES:])
 
+    def _told(self, kind: str, name: str, what: str, at_ns: int, resolution_ns: int, **data: object) -> None:
+        self._tell(Event(at_ns, "supervisor", kind, name, f"{name} {what}", resolution_ns, data))
+
     def _state(self, name: str) -> _State:
         if name not in self._states:
             raise StartFailed(f"there is no process {name}; there are {', '.join(sorted(self._states))}")
         return self._states[name]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def _answers(path: str) -> bool:

@@ -1,0 +1,87 @@
+"""Lines of the daemons' logs that matter, as events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from harness.timeline import event, logline
+from harness.timeline.clock import WallClock
+from harness.timeline.event import Event
+from harness.timeline.inotify import FolderWatch
+from harness.timeline.stamp import Stamp
+
+#: A line's own stamp is used when it is at least this fine; otherwise the moment in which the line was read.
+_FINE_NS = 1_000_000
+#: Events of one process within a second of its log; what is more is counted.
+_AT_MOST = 20
+_SECOND = 1_000_000_000
+
+
+class LogFile:
+    """Reads one log as it grows."""
+
+    def __init__(self, path: Path, process: str, clock: WallClock) -> None:
+        self._path = path
+        self._process = process
+        self._clock = clock
+        self._offset = 0
+        self._second = 0
+        self._told = 0
+        self._left_out = 0
+
+    def read(self, stamp: Stamp) -> Iterator[Event]:
+        """Give the events of the complete lines that were added."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for raw in whole.splitlines():
+            line = logline.parse(raw.decode(errors="replace"))
+            if line.matters:
+                yield from self._limited(self._event(line, stamp))
+
+    def _event(self, line: logline.LogLine, stamp: Stamp) -> Event:
+        if line.monotonic_ns is not None:
+            at, resolution = line.monotonic_ns, line.resolution_ns
+        elif line.realtime_ns is not None and line.resolution_ns <= _FINE_NS:
+            at, resolution = self._clock.monotonic_ns(line.realtime_ns), line.resolution_ns + self._clock.error_ns
+        else:
+            at, resolution = stamp
+        text = f"{self._process}: {line.text}"
+        return Event(at, f"log {self._process}", event.LOG, self._process, text, resolution, {"level": line.level})
+
+    def _limited(self, found: Event) -> Iterator[Event]:
+        second = found.at_ns // _SECOND
+        if second != self._second:
+            if self._left_out:
+                text = f"{self._process}: {self._left_out} more lines within the second before"
+                yield Event(found.at_ns, found.source, event.LOG, self._process, text, _SECOND, {"level": "info"})
+            self._second, self._told, self._left_out = second, 0, 0
+        self._told += 1
+        if self._told <= _AT_MOST:
+            yield found
+        else:
+            self._left_out += 1
+
+
+class LogFolder:
+    """Follows the logs of a lab.
+
+    Args:
+        folder: Where they are.
+        files: The process of each file that matters.
+        clock: Converts their own stamps.
+    """
+
+    def __init__(self, folder: Path, files: Mapping[str, str], clock: WallClock) -> None:
+        self.watch = FolderWatch(folder, blocking=False)
+        self._files = {name: LogFile(folder / name, process, clock) for name, process in files.items()}
+
+    def read(self, stamp: Stamp) -> list[Event]:
+        """Give the events of what has been written."""
+        return [found for name in self.watch.read() if name in self._files for found in self._files[name].read(stamp)]
