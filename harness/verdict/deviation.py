@@ -20,6 +20,9 @@ class Finding:
     predicted: Prediction
     text: str
 
+    def __str__(self) -> str:
+        return self.text
+
 
 def deviation(measured_ms: float | Interval, predicted: Prediction, *, resolution_ms: float = 2.0) -> Finding | None:
     """Compare a measured outage with the predicted one.

@@ -334,6 +334,7 @@ def test_a_deviation_says_how_much_and_from_what() -> None:
     found = deviation(8_000, predicted)
     assert found is not None
     assert found.text.startswith("measured 8.00 s, 18.00 s shorter than predicted: 26.0 to 29.4 s (hold 9 s")
+    assert str(found) == found.text
     longer = deviation(interval.Interval(40_000, 42_000, 41_000, 10, "t"), predicted)
     assert longer is not None
     assert "longer" in longer.text
