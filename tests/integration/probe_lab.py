@@ -186,7 +186,7 @@ class _Host:
         self.processes[name].send_signal(number)
 
     def wait(self, name: str) -> int:
-        return self.processes[name].wait(60)
+        return self.processes[name].wait(120)
 
     def nft(self, command: str) -> tuple[int, int]:
         """Change the router's packet filter from this process: the call is one netlink transaction, 1 ms or so."""
