@@ -142,7 +142,7 @@ func (l *lab) waitFor(what string, holds func() bool) {
 	l.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			l.Fatal("waited in vain for ", what)
+			l.Fatalf("waited in vain for %s; pods: %+v", what, l.manager.List())
 		}
 	}
 }
