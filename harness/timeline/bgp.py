@@ -44,8 +44,11 @@ _SUBCODES = {
     (6, 10): "BFD Down",
 }
 _HARD_RESET = (6, 9)
+#: The peer of routes that the router itself originates.
+_NOBODY = ("0.0.0.0", "::")
 #: RFC 4271 section 8.1, those of which a session dies without a NOTIFICATION.
 _FSM_EVENTS = {
+    0: "the TCP connection ended without a NOTIFICATION",  # FRR does not tell which event it was
     2: "stopped by the operator",
     8: "stopped automatically",
     10: "its hold timer expired",
@@ -66,6 +69,7 @@ class BgpWatch:
         self.source = f"bmp {router}"
         self._names = names
         self._away_since: int | None = None
+        self._up: set[str] = set()
 
     def told(self, what: bmp.Event, stamp: Stamp) -> Iterator[Event]:
         """Give the events of one message."""
@@ -73,18 +77,23 @@ class BgpWatch:
             yield from self._speaker_up(what, stamp)
         elif isinstance(what, bmp.SpeakerDown):
             self._away_since = stamp.at_ns
+            self._up.clear()
             yield self._event(stamp, event.SPEAKER_DOWN, "", f"{self.router}'s bgpd is gone", {})
         elif isinstance(what, bmp.PeerUp):
+            self._up.add(what.peer)
             yield from self._peer_up(what, stamp)
         elif isinstance(what, bmp.PeerDown):
-            yield self._peer_down(what, stamp)
+            # FRR also tells of attempts that came to nothing
+            if what.peer in self._up:
+                self._up.remove(what.peer)
+                yield self._peer_down(what, stamp)
         elif isinstance(what, bmp.EndOfRib):
             # otherwise it only ends bgpd's first account of what it already has
             if what.view == "mirrored":
                 who = self._names.of(what.peer)
                 text = f"End-of-RIB for {what.family} from {who}"
                 yield self._event(stamp, event.END_OF_RIB, who, text, {"peer": what.peer, "family": what.family})
-        elif isinstance(what, bmp.RouteChange):
+        elif isinstance(what, bmp.RouteChange) and what.peer not in _NOBODY:
             yield from self._routes(what, stamp)
 
     def _speaker_up(self, what: bmp.SpeakerUp, stamp: Stamp) -> Iterator[Event]:

@@ -59,7 +59,8 @@ class KernelWatch:
         host: The host's name.
         make_socket: Makes an rtnetlink socket in the host's network.
         names: Names of hosts by address.
-        ports: What its links are called in events, by device; devices that are not named keep their own name.
+        ports: Its links that matter, and what they are called in events, by device; without them all links matter. A
+            node has a link for each pod.
         routes: Whether its routes matter; a node has one for each pod.
     """
 
@@ -142,7 +143,7 @@ class KernelWatch:
         if before == hops:
             return
         prefix, protocol = key
-        via = self._names.all(hops) if hops else "directly" if hops is not None else ""
+        via = f"to {self._names.all(hops)}" if hops else "directly"
         if hops is None:
             del self._routes[key]
             kind, text = event.FIB_DELETE, f"{self.host} forgets {prefix} ({protocol})"
@@ -150,7 +151,7 @@ class KernelWatch:
             self._routes[key] = hops
             kind = event.FIB_ADD if before is None else event.FIB_REPLACE
             verb = "forwards" if before is None else "now forwards"
-            text = f"{self.host} {verb} {prefix} to {via} ({protocol})"
+            text = f"{self.host} {verb} {prefix} {via} ({protocol})"
         data = {"prefix": prefix, "protocol": protocol, "next_hops": hops, "before": before}
         yield Event(stamp.at_ns, source, kind, self.host, text, stamp.resolution_ns, data)
 
@@ -192,6 +193,8 @@ class KernelWatch:
             self._links.pop(index, None)
         else:
             self._links[index] = now
+        if not self._follows(device):
+            return
         if before is not None and before.works and not (now and now.works):
             watched = now is not None and now.up and message.get_attr("IFLA_LINK") == index
             wide = Stamp(stamp.at_ns, max(stamp.resolution_ns, _CARRIER_WATCH_NS)) if watched else stamp
@@ -206,7 +209,7 @@ class KernelWatch:
             event.LINK_GONE: "is gone",
             event.LINK_DOWN: "has no carrier" if now and now.up else "is down",
         }[kind]
-        port = self._ports.get(device, f"{self.host}'s link {device}")
+        port = self._ports.get(device) or f"{self.host}'s link {device}"
         data = {"device": device, "up": bool(now and now.up), "carrier": bool(now and now.carrier)}
         return Event(stamp.at_ns, self.source, kind, self.host, f"{port} {what}", stamp.resolution_ns, data)
 
@@ -216,10 +219,15 @@ class KernelWatch:
             return
         link = self._links.get(message["index"])
         device = link.name if link else str(message["index"])
+        if not self._follows(device):
+            return
         kind, verb = (event.ADDRESS_DELETE, "loses") if gone else (event.ADDRESS_ADD, "has")
         text = f"{self.host} {verb} {address}/{message['prefixlen']} on {device}"
         data = {"address": address, "length": message["prefixlen"], "device": device}
         yield Event(stamp.at_ns, self.source, kind, self.host, text, stamp.resolution_ns, data)
+
+    def _follows(self, device: str) -> bool:
+        return not self._ports or device in self._ports
 
     # -- what the kernel does not announce ----------------------------------------------------------------------------
 

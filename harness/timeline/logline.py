@@ -32,6 +32,7 @@ _MATTERS = re.compile(
 #: Routine of a start, however it sounds.
 _ROUTINE = re.compile(
     r"is deprecated|allocation via CRDs|Reconciling peers|soft reset out|Caches are synced|UPDATE for non-enabled AFI"
+    r"|^bmp: |^Client |MPLS support"
 )
 #: Pairs that say where a line comes from, not what it says.
 _ORIGIN = frozenset(

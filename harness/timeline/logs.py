@@ -11,7 +11,8 @@ from harness.timeline.event import Event
 from harness.timeline.inotify import FolderWatch
 from harness.timeline.stamp import Stamp
 
-#: A line's own stamp is used when it is at least this fine; otherwise the moment in which the line was read.
+#: A line's own stamp is used when it is at least this fine; otherwise the moment in which the line was read, if that
+#: agrees with it.
 _FINE_NS = 1_000_000
 #: Events of one process within a second of its log; what is more is counted.
 _AT_MOST = 20
@@ -48,12 +49,21 @@ class LogFile:
     def _event(self, line: logline.LogLine, stamp: Stamp) -> Event:
         if line.monotonic_ns is not None:
             at, resolution = line.monotonic_ns, line.resolution_ns
-        elif line.realtime_ns is not None and line.resolution_ns <= _FINE_NS:
-            at, resolution = self._clock.monotonic_ns(line.realtime_ns), line.resolution_ns + self._clock.error_ns
         else:
-            at, resolution = stamp
+            at, resolution = self._own_stamp(line, stamp)
         text = f"{self._process}: {line.text}"
         return Event(at, f"log {self._process}", event.LOG, self._process, text, resolution, {"level": line.level})
+
+    def _own_stamp(self, line: logline.LogLine, stamp: Stamp) -> Stamp:
+        if line.realtime_ns is None:
+            return stamp
+        told = self._clock.monotonic_ns(line.realtime_ns)
+        fine = line.resolution_ns <= _FINE_NS
+        if not fine and told <= stamp.at_ns <= told + line.resolution_ns + _FINE_NS:
+            return stamp
+        # the time is cut off, not rounded: what it tells happened up to one unit after it
+        end = told if fine else min(told + line.resolution_ns, stamp.at_ns)
+        return Stamp(end, line.resolution_ns + self._clock.error_ns)
 
     def _limited(self, found: Event) -> Iterator[Event]:
         second = found.at_ns // _SECOND
@@ -81,7 +91,11 @@ class LogFolder:
     def __init__(self, folder: Path, files: Mapping[str, str], clock: WallClock) -> None:
         self.watch = FolderWatch(folder, blocking=False)
         self._files = {name: LogFile(folder / name, process, clock) for name, process in files.items()}
+        self._begun = False
 
     def read(self, stamp: Stamp) -> list[Event]:
-        """Give the events of what has been written."""
-        return [found for name in self.watch.read() if name in self._files for found in self._files[name].read(stamp)]
+        """Give the events of what has been written; the first time, of everything that is there."""
+        written = self.watch.read()
+        names = [name for name in self._files if name in written or not self._begun]
+        self._begun = True
+        return [found for name in names for found in self._files[name].read(stamp)]

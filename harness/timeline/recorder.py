@@ -39,6 +39,7 @@ _FLOOR_NS = 100_000
 #: A thread hands the interpreter over after at most so long (seconds; Python's default is 5 ms).
 _SWITCH_INTERVAL = 0.0002
 _NICE = -10
+_SECOND = 1_000_000_000
 
 
 class Surroundings(Protocol):
@@ -60,6 +61,7 @@ class Recorder:
         self._journal = Journal(Path(plan.journal))
         self._writing = threading.Lock()
         self._selector = selectors.DefaultSelector()
+        self._first: Callable[[Stamp], list[Event]] = lambda _: []
         self._late: deque[int] = deque([0], maxlen=_CHECKS)
         self._names = Names(plan.names)
         self._follow_kernels()
@@ -72,6 +74,7 @@ class Recorder:
         if self._plan.kubeconfig is not None:
             threading.Thread(target=self._follow_kubernetes, name="kubernetes", daemon=True).start()
         returned = time.monotonic_ns()
+        self._write(self._first(Stamp(returned, _SECOND)))
         while True:
             waits_from = time.monotonic_ns()
             ready = self._selector.select(_CHECK_EVERY)
@@ -117,6 +120,7 @@ class Recorder:
         if self._plan.logs is not None:
             logs = LogFolder(Path(self._plan.logs), self._plan.log_files, WallClock())
             self._selector.register(logs.watch, selectors.EVENT_READ, logs.read)
+            self._first = logs.read
 
     def _follow_kubernetes(self) -> None:
         # TLS and the API client take 80 ms to import, in which nothing else would be stamped

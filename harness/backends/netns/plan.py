@@ -164,7 +164,9 @@ def _routes(topology: Topology) -> Iterator[Route]:
 
 
 def _recorder(topology: Topology, folder: Path, interfaces: tuple[Interface, ...], kubeconfig: Path) -> Process:
-    ports = {port.switch_port: f"the switch port of {port.namespace}" for port in interfaces}
+    switch = {port.switch_port: f"the switch port of {port.namespace}" for port in interfaces}
+    switch |= {network: f"the switch of {network}" for network in topology.networks}
+    own = {name: {port.device: "" for port in interfaces if port.namespace == name} for name in _host_names(topology)}
     names = {
         address.partition("/")[0]: port.namespace
         for port in reversed(interfaces)  # a router's first interface gives it its name like the others
@@ -181,9 +183,8 @@ def _recorder(topology: Topology, folder: Path, interfaces: tuple[Interface, ...
         socket=str(folder / timeline.SOCKET_FILE),
         names=names,
         hosts={
-            FABRIC: timeline.HostPlan(ports=ports),
-            CONTROL_PLANE: timeline.HostPlan(),
-            **{name: timeline.HostPlan(routes=name in topology.routers) for name in _host_names(topology)},
+            FABRIC: timeline.HostPlan(ports=switch),
+            **{name: timeline.HostPlan(routes=name in topology.routers, ports=ports) for name, ports in own.items()},
         },
         routers={name: timeline.RouterPlan(str(frr_folder(folder, name)), bmp_port) for name in topology.routers},
         kubeconfig=str(kubeconfig),
@@ -201,7 +202,7 @@ def _recorder(topology: Topology, folder: Path, interfaces: tuple[Interface, ...
 
 
 def _host_names(topology: Topology) -> tuple[str, ...]:
-    return (*topology.routers, *topology.nodes, *topology.clients)
+    return (*topology.routers, *topology.nodes, *topology.clients, CONTROL_PLANE)
 
 
 def _write(files: Mapping[Path, str]) -> None:

@@ -1,0 +1,67 @@
+"""How events are grouped where they are shown, and which of them are details."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from harness.timeline import event
+from harness.timeline.event import Event
+
+#: Groups from cause to effect, by the group of an event's kind.
+LANES = {
+    "fault": "fault",
+    "probe": "traffic",
+    "process": "process",
+    "link": "link",
+    "address": "link",
+    "bgp": "BGP",
+    "fib": "FIB",
+    "neighbour": "ARP/NDP",
+    "k8s": "Kubernetes",
+    "log": "log",
+    "blind": "blind",
+}
+#: A neighbour's states that follow one another while it answers (RFC 4861 section 7.3.2).
+_ALIVE = frozenset({"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"})
+#: bgpd puts a route into its table at most so long before or after BMP has told of the peer's UPDATE.
+_SAME_UPDATE_NS = 50_000_000
+
+
+def lane(each: Event) -> str:
+    """The group that an event is shown in."""
+    return LANES.get(each.kind.partition(".")[0], each.kind)
+
+
+def notable(events: Iterable[Event]) -> Iterator[Event]:
+    """Leave out what says nothing new.
+
+    That is a neighbour that is confirmed as usual, a route that enters or leaves the table as the peer has just asked,
+    and the supervisor's word on a process that a fault is already told of.
+    """
+    ordered = sorted(events, key=lambda each: each.at_ns)
+    said = {
+        kind: [each for each in ordered if each.kind == kind] for kind in (event.ANNOUNCE, event.WITHDRAW, event.FAULT)
+    }
+    for each in ordered:
+        if each.kind == event.NEIGHBOUR and _usual(each):
+            continue
+        if each.kind == event.ACCEPTED and _follows(each, said[event.ANNOUNCE]):
+            continue
+        if each.kind == event.DROPPED and _follows(each, said[event.WITHDRAW]):
+            continue
+        yield each
+
+
+def _usual(each: Event) -> bool:
+    before = each.data.get("before") or {}
+    same = before.get("mac") == each.data.get("mac")
+    return same and before.get("state") in _ALIVE and each.data.get("state") in _ALIVE
+
+
+def _follows(each: Event, updates: list[Event]) -> bool:
+    return any(
+        abs(each.at_ns - update.at_ns) <= _SAME_UPDATE_NS
+        and each.subject == update.subject
+        and all(each.data.get(key) == update.data.get(key) for key in ("prefix", "peer"))
+        for update in updates
+    )
