@@ -36,7 +36,7 @@ class Lab:
         self.backend = types.SimpleNamespace(
             kind="netns", provenance={"kube": "1.34.4"}, stages={"booted": 1.5}, stand_ins=["a stand-in"])
         self.nodes = {"worker1": object()}
-        self.dirt, self.stuck = [], False
+        self.dirt, self.stuck, self.quickened = [], False, []
         log(f"open {path.stem}")
     def mark_clean(self): pass
     def router(self): return "the router"

@@ -51,6 +51,7 @@ def fake_lab(name: str) -> Any:
         topology=SimpleNamespace(name="small"),
         cilium_version="1.18.0",
         kubeconfig="/k",
+        quickened=[],
         mark_clean=lambda: None,
     )
 
