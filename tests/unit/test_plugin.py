@@ -202,7 +202,7 @@ def test_bad_input_is_one_sentence_and_exit_code_4(project: pytest.Pytester, opt
 def test_a_mark_that_is_wrong_is_a_usage_error(project: pytest.Pytester) -> None:
     result = run(project, '@pytest.mark.lab(topolgy="small")\ndef test_a(lab): pass\n')
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: *test_a: the mark lab takes topology= and fresh=, not {'topolgy'}"])
+    result.stderr.fnmatch_lines(["ERROR: *test_a: the mark lab takes topology=*, not {'topolgy'}"])
 
 
 def test_a_failure_shows_the_chain_of_links_and_only_the_scenarios_own_lines(project: pytest.Pytester) -> None:
