@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from harness.commands import build, doctor, graph, hosts, labs, objects, schema, status, up
+from harness.commands import build, doctor, graph, hosts, labs, objects, schema, status, timeline, up
 from harness.errors import LblabError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(objects.apply)
 app.command()(objects.delete)
 app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
+app.command()(timeline.timeline)
 app.command()(graph.graph)
 app.command()(labs.down)
 app.command("list")(labs.list_)

@@ -27,6 +27,7 @@ from harness.router import Router
 from harness.routing import daemons, integrated
 from harness.service import Service
 from harness.status import Status
+from harness.timeline.live import LiveTimeline
 from harness.topology import Topology, load
 from harness.wait import steady, until
 
@@ -78,6 +79,8 @@ class Lab:
         self.nodes: Mapping[str, Node] = {name: Node(backend, self.cluster, name) for name in self.topology.nodes}
         self.routers: Mapping[str, Router] = {name: Router(backend, name) for name in self.topology.routers}
         self.clients: Mapping[str, Client] = {name: Client(backend, name) for name in self.topology.clients}
+        #: Everything that has happened so far, on one clock.
+        self.timeline = LiveTimeline(backend.folder)
         self.applied = list(applied)
         self._baseline: Baseline | None = None
 

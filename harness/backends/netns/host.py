@@ -27,6 +27,7 @@ from harness.backends.netns.processes import Supervisor
 from harness.backends.netns.rpc import Server
 from harness.backends.netns.spec import HostSpec
 from harness.errors import MissingCapability
+from harness.timeline import journal
 
 #: Names within the lab's folder.
 SPEC_FILE, SOCKET_FILE, LOG_FOLDER, FAILURE_FILE, LOCK_FILE = "spec.json", "host.sock", "logs", "failed", "lock"
@@ -93,7 +94,8 @@ def _first_process(folder: Path, owners: list[int], api_fd: int | None) -> None:
     _mounts(spec)
     make_namespaces(spec)
     stage("namespaces")
-    supervisor = Supervisor(spec.processes, folder / LOG_FOLDER, api_fd)
+    events = journal.Journal(folder / journal.FILE)
+    supervisor = Supervisor(spec.processes, folder / LOG_FOLDER, api_fd, events.write)
     # daemons start while the links are made: they wait for one another anyway
     supervisor.boot()
     make_links(spec)
