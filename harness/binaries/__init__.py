@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from harness.binaries.programs import Program
 from harness.cilium import semver, versions
 from harness.errors import UserError
 
-__all__ = ["Binaries", "Built", "build", "ensure", "list_built"]
+__all__ = ["Binaries", "Built", "build", "ensure", "list_built", "prune"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,18 @@ def list_built() -> list[Built]:
             current = folder in (programs.folder_of(one) for one in _target(_target_of(provenance)))
         found.append(_built(folder, provenance, current))
     return found
+
+
+def prune() -> list[Built]:
+    """Remove what no lab of these sources would use: `lblab build --prune`. A lab that runs it keeps running.
+
+    Returns:
+        What was removed.
+    """
+    old = [one for one in list_built() if not one.current]
+    for one in old:
+        shutil.rmtree(one.folder, ignore_errors=True)
+    return old
 
 
 def _of_lab(release: semver.Version) -> tuple[Program, ...]:

@@ -41,10 +41,10 @@ def source_files(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.is_file() and not file.name.endswith("_test.go"))
 
 
-def sources(folder: Path, *more: str) -> str:
-    """Name the content of a folder of Go sources, and of whatever else decides what is built."""
-    files = ((str(file.relative_to(folder)), file.read_bytes()) for file in source_files(folder))
-    return digest([*more, *(part for pair in files for part in pair)])
+def sources(folder: Path, files: Iterable[Path], *more: str) -> str:
+    """Name the content of Go sources in a folder, and of whatever else decides what is built."""
+    named = ((str(file.relative_to(folder)), file.read_bytes()) for file in files)
+    return digest([*more, *(part for pair in named for part in pair)])
 
 
 def entry(program: str, version: str, content: str) -> Path:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
 
 #: Seconds between two lines of one step where there is no terminal.
 LINE_EVERY = 5.0
@@ -81,6 +82,8 @@ class Bar(AbstractContextManager["Bar"]):
     """
 
     def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -126,6 +129,8 @@ def display(tell: Callable[[str], None] | None) -> Bar | Lines:
     if tell is not None:
         return Lines(tell)
     if sys.stderr.isatty():
+        from rich.console import Console  # 0.1 s that only a build on a terminal pays
+
         return Bar(Console(stderr=True))
     return Lines(lambda line: print(line, file=sys.stderr, flush=True))
 

@@ -5,13 +5,14 @@ Everything here is pure: text and plain values in, text out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.cilium.semver import Version
 
 CILIUM_MODULE = "github.com/cilium/cilium"
+_BUILD = "//go:build "
 
 #: The first minor that the sources in go/cilium can be built at.
 FIRST_MINOR = 14
@@ -71,6 +72,20 @@ SUBSTITUTIONS: Mapping[int, Substitution] = {
 def build_tags(version: Version) -> list[str]:
     """Build tags of a version: one for each minor up to its own, as Go sets go1.1 to go1.N."""
     return [f"cilium1.{minor}" for minor in range(FIRST_MINOR, version.minor + 1)]
+
+
+def is_active(source: str, tags: Collection[str]) -> bool:
+    """Whether a Go file is part of a build, by its `//go:build` line.
+
+    Understands what go/cilium uses: one line of tags and negated tags, joined by `&&`.
+
+    Args:
+        source: The file's text.
+        tags: The build's tags.
+    """
+    constraint = next((line[len(_BUILD) :] for line in source.splitlines() if line.startswith(_BUILD)), "")
+    terms = constraint.split("&&") if constraint else []
+    return all((term.strip().lstrip("!") in tags) != term.strip().startswith("!") for term in terms)
 
 
 def render(released: Mapping[str, Any], version: Version, substitution: Substitution | None = None) -> str:

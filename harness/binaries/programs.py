@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.binaries import cache, explain, gocommand, gomod, seed, toolchain
+from harness.binaries import cache, explain, gocommand, gomod, toolchain
 from harness.binaries.display import Display
 from harness.binaries.gocommand import Command
 from harness.binaries.toolchain import Go
@@ -128,7 +128,8 @@ class GoProgram:
 
     def content(self) -> str:
         """Sources, flags and the release line of Go."""
-        return cache.sources(self._folder, self.stamp, repr(toolchain.line_for(self._minimum)))
+        files = cache.source_files(self._folder)
+        return cache.sources(self._folder, files, self.stamp, repr(toolchain.line_for(self._minimum)))
 
     def make(self, folder: Path, display: Display, log: Path) -> dict[str, Any]:
         """Compile and link it."""
@@ -165,15 +166,21 @@ class CiliumProgram:
     def _substitution(self) -> gomod.Substitution | None:
         return gomod.SUBSTITUTIONS.get(min(self.release.minor, max(gomod.SUBSTITUTIONS)))
 
+    @property
+    def _sources(self) -> list[Path]:
+        """The files that are for this minor: one that is for another minor is no reason to build again."""
+        tags = gomod.build_tags(self.release)
+        return [file for file in cache.source_files(SOURCES / self.name) if gomod.is_active(file.read_text(), tags)]
+
     def content(self) -> str:
         """Sources, version, what may be substituted and the release line of Go."""
         more = (self.version, repr(self._substitution), repr(toolchain.line_for(self._minimum)))
-        return cache.sources(SOURCES / self.name, *more)
+        return cache.sources(SOURCES / self.name, self._sources, *more)
 
     def make(self, folder: Path, display: Display, log: Path) -> dict[str, Any]:
         """Generate the module, compile and link."""
         go = toolchain.provide(self._minimum)
-        for file in cache.source_files(SOURCES / self.name):
+        for file in self._sources:
             shutil.copy(file, folder)
         command = Command(go, folder, f"cilium {self.version}", log, display)
         released, sums = self._released(command)
@@ -258,10 +265,14 @@ class SeedProgram:
 
     def content(self) -> str:
         """The programs that make it, and how."""
-        return cache.digest([self.kube.content(), self.cilium.content(), Path(seed.__file__).read_bytes()])
+        return cache.digest(
+            [self.kube.content(), self.cilium.content(), Path(__file__).with_name("seed.py").read_bytes()]
+        )
 
     def make(self, folder: Path, display: Display, log: Path) -> dict[str, Any]:
         """Run the API server and register the CRDs."""
+        from harness.binaries import seed  # with all that it imports: a lab whose seed is there does without
+
         kube, cilium = provide(self.kube, display), provide(self.cilium, display)
         display.step(f"seed {self.version}: registering Cilium's CRDs in a fresh API server")
         kinds = seed.make(

@@ -26,6 +26,10 @@ def sources(tmp_path: Path) -> Path:
     return folder
 
 
+def key(folder: Path, *more: str) -> str:
+    return cache.sources(folder, cache.source_files(folder), *more)
+
+
 def test_the_cache_is_the_users(own_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache.root() == own_cache
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -34,21 +38,21 @@ def test_the_cache_is_the_users(own_cache: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_key_follows_the_sources_and_what_else_decides(sources: Path) -> None:
-    first = cache.sources(sources, "go1.26")
-    assert cache.sources(sources, "go1.26") == first
-    assert cache.sources(sources, "go1.27") != first
+    first = key(sources, "go1.26")
+    assert key(sources, "go1.26") == first
+    assert key(sources, "go1.27") != first
     (sources / "internal" / "a.go").write_text("package internal // changed\n")
-    second = cache.sources(sources, "go1.26")
+    second = key(sources, "go1.26")
     assert second != first
     (sources / "internal" / "a.go").rename(sources / "internal" / "b.go")
-    assert cache.sources(sources, "go1.26") not in (first, second)
+    assert key(sources, "go1.26") not in (first, second)
 
 
 def test_the_key_does_not_follow_tests_and_texts(sources: Path) -> None:
-    first = cache.sources(sources)
+    first = key(sources)
     (sources / "main_test.go").write_text("package main\n")
     (sources / "README.md").write_text("words\n")
-    assert cache.sources(sources) == first
+    assert key(sources) == first
 
 
 def test_parts_cannot_run_into_one_another() -> None:

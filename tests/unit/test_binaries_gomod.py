@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.binaries import gomod
+from harness.binaries import gomod, programs
 from harness.cilium import semver
 
 # what `go mod edit -json` says of Cilium 1.18.0's and 1.20.2's go.mod, shortened
@@ -92,6 +92,37 @@ def test_tags_count_up_to_the_minor() -> None:
     assert gomod.build_tags(semver.parse("1.16.0")) == ["cilium1.14", "cilium1.15", "cilium1.16"]
     # a minor that nobody has tried is built as the newest one
     assert gomod.build_tags(semver.parse("1.21.0"))[-2:] == ["cilium1.20", "cilium1.21"]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "minors"),
+    [
+        ("", range(14, 22)),
+        ("//go:build !cilium1.16\n", range(14, 16)),
+        ("//go:build cilium1.16 && !cilium1.18\n", range(16, 18)),
+        ("//go:build cilium1.19\n", range(19, 22)),
+    ],
+)
+def test_a_file_is_active_for_its_minors(constraint: str, minors: range) -> None:
+    source = f"{constraint}\npackage main\n"
+    active = [m for m in range(14, 22) if gomod.is_active(source, gomod.build_tags(semver.parse(f"1.{m}.0")))]
+    assert active == list(minors)
+
+
+def test_every_minor_has_one_agent_one_operator_and_one_hive() -> None:
+    texts = [file.read_text() for file in (programs.SOURCES / "cilium").glob("*.go")]
+    for minor in range(gomod.FIRST_MINOR, 22):
+        tags = gomod.build_tags(semver.parse(f"1.{minor}.0"))
+        active = "\n".join(text for text in texts if gomod.is_active(text, tags))
+        for function in (
+            "func main(",
+            "func agent(",
+            "func operator(",
+            "func definitions(",
+            "func run(",
+            "func runOnce(",
+        ):
+            assert active.count(function) == 1, f"1.{minor}: {function}"
 
 
 BUILD_INFO = """\

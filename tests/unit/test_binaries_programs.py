@@ -143,6 +143,9 @@ def test_what_is_there_is_given_without_building() -> None:
     assert listed["cilium", "1.18.0"].size == 7
     assert not listed["kube", "1.33.0"].current
 
+    assert [(one.program, one.version) for one in binaries.prune()] == [("kube", "1.33.0")]
+    assert len(binaries.list_built()) == 5
+
 
 @pytest.mark.parametrize("target", ["kubelet", "kube@1.33", "", "cilium@latest", "node-agent@2"])
 def test_targets_that_are_none(target: str) -> None:

@@ -64,6 +64,7 @@ func Start(log string, argv ...string) (*Process, error) {
 		return nil, errors.Join(err, command.Process.Kill(), command.Wait())
 	}
 	go func() {
+		p.waitReadable()   // first, because Wait would hold a thread all the time
 		_ = command.Wait() // its error is the exit status
 		p.end(exitOf(command.ProcessState))
 	}()
