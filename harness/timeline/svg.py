@@ -1,0 +1,247 @@
+"""A timeline as a picture: lanes from cause to effect over one time axis, outages shaded across all of them.
+
+A pure function of the events; the result needs nothing else to be shown. Labels are laid out in rows so that none
+covers another, whatever the events are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from xml.sax.saxutils import escape
+
+from harness.timeline import event, lanes
+from harness.timeline.event import Event
+from harness.timeline.spans import Span, outages, spans
+from harness.timeline.timeline import Timeline
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 92, 16, 46, 34
+_ROW, _GAP = 15, 6
+_BAR = 10
+#: Width of a character at 11 px, on the wide side for a proportional font, so that an estimate never is too short.
+_CHARACTER = 6.0
+_LONGEST = 62
+#: More events than this are not drawn: the groups that explain least are left out first.
+_MOST = 140
+_DISPENSABLE = ("log", "ARP/NDP", "process")
+_COLOURS = {
+    "fault": "#b42318",
+    "traffic": "#c11574",
+    "process": "#93370d",
+    "link": "#0e7090",
+    "BGP": "#1849a9",
+    "FIB": "#05603a",
+    "ARP/NDP": "#5925dc",
+    "Kubernetes": "#175cd3",
+    "log": "#475467",
+    "blind": "#667085",
+}
+_STYLE = (
+    "text{font:11px system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif;fill:#1d2939}"
+    ".title{font-size:14px;font-weight:600}.lane{font-weight:600}.tick{fill:#667085;font-size:10px}"
+    ".at{fill:#667085}.grid{stroke:#eaecf0}.edge{stroke:#d0d5dd}.fault{stroke:#b42318;stroke-dasharray:4 3}"
+    ".outage{fill:#fee4e2}"
+)
+
+
+@dataclass
+class _Row:
+    """What is taken of one row: intervals of x."""
+
+    taken: list[tuple[float, float]] = field(default_factory=list)
+
+    def free(self, begin: float, end: float) -> bool:
+        return all(end <= left or begin >= right for left, right in self.taken)
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A label in its place; its marker is at `x`, its text begins or ends at `text_x`."""
+
+    row: int
+    x: float
+    text_x: float
+    anchor: str
+    at: str
+    text: str
+    full: str
+    end_x: float | None = None
+
+
+@dataclass
+class _Lane:
+    name: str
+    rows: list[_Row] = field(default_factory=list)
+    labels: list[_Label] = field(default_factory=list)
+
+    @property
+    def height(self) -> int:
+        return len(self.rows) * _ROW + 2 * _GAP
+
+
+@dataclass(frozen=True)
+class _Axis:
+    begin_ns: int
+    end_ns: int
+    zero_ns: int
+    width: float
+
+    def x(self, at_ns: float) -> float:
+        share = (at_ns - self.begin_ns) / (self.end_ns - self.begin_ns)
+        return _LEFT + share * (self.width - _LEFT - _RIGHT)
+
+    def seconds(self, at_ns: int) -> float:
+        return (at_ns - self.zero_ns) / 1e9
+
+
+def render(timeline: Timeline, *, title: str = "", width: int = 1280) -> str:
+    """Draw a timeline.
+
+    Args:
+        timeline: What happened; times are shown relative to its zero.
+        title: Written above.
+        width: In pixels; the height follows from what there is to show.
+    """
+    drawn, left_out = _chosen(timeline)
+    axis = _axis(drawn, timeline.zero_ns, width)
+    shown = [_lane(name, drawn, axis) for name in dict.fromkeys(lanes.LANES.values())]
+    shown = [lane for lane in shown if lane.labels]
+    height = _TOP + sum(lane.height for lane in shown) + _BOTTOM
+    body = [*_shades(drawn, axis, height), *_grid(axis, height), *_lanes(shown, axis)]
+    body += _fault_lines(drawn, axis, height)
+    heading = title or _heading(drawn)
+    note = f"{left_out} events of lesser interest are not drawn" if left_out else ""
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img"><title>{escape(heading)}</title><style>{_STYLE}</style>'
+        '<rect width="100%" height="100%" fill="#ffffff"/>'
+    )
+    texts = [f'<text class="title" x="12" y="24">{escape(heading)}</text>']
+    if note:
+        texts.append(f'<text class="tick" x="{width - _RIGHT}" y="24" text-anchor="end">{escape(note)}</text>')
+    return "\n".join([head, *texts, *body, "</svg>"]) + "\n"
+
+
+def _heading(drawn: Sequence[Event]) -> str:
+    fault = next((each for each in drawn if each.kind == event.FAULT), None)
+    return fault.text if fault else "Timeline"
+
+
+# -- choice and scale ------------------------------------------------------------------------------------------------
+
+
+def _chosen(timeline: Timeline) -> tuple[list[Event], int]:
+    drawn = list(lanes.notable(timeline))
+    whole = len(drawn)
+    for name in _DISPENSABLE:
+        if len(drawn) > _MOST:
+            drawn = [each for each in drawn if lanes.lane(each) != name]
+    drawn = drawn[:_MOST]
+    return drawn, whole - len(drawn)
+
+
+def _axis(drawn: Sequence[Event], zero_ns: int, width: float) -> _Axis:
+    begin = min((each.at_ns for each in drawn), default=zero_ns)
+    end = max((each.at_ns for each in drawn), default=zero_ns)
+    margin = max((end - begin) // 50, 1_000_000)
+    return _Axis(begin - margin, end + margin, zero_ns, width)
+
+
+def _ticks(axis: _Axis) -> Iterator[tuple[float, str]]:
+    """Round times some 100 pixels apart."""
+    span = (axis.end_ns - axis.begin_ns) / 1e9
+    wanted = span / max(2.0, (axis.width - _LEFT - _RIGHT) / 100)
+    step = 10 ** math.floor(math.log10(wanted))
+    step = next(step * factor for factor in (1, 2, 5, 10) if step * factor >= wanted)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    place = math.ceil(axis.seconds(axis.begin_ns) / step)
+    while (at := axis.zero_ns + place * step * 1e9) <= axis.end_ns:
+        yield axis.x(at), f"{place * step:+.{digits}f} s" if place else "0 s"
+        place += 1
+
+
+# -- layout ----------------------------------------------------------------------------------------------------------
+
+
+def _lane(name: str, drawn: Sequence[Event], axis: _Axis) -> _Lane:
+    lane = _Lane(name)
+    members = [each for each in drawn if lanes.lane(each) == name]
+    for span in spans(members, axis.end_ns):
+        _place(lane, axis, span.begin_ns, span.text, span.text, span=span)
+    for each in members:
+        _place(lane, axis, each.at_ns, each.text, _tooltip(each, axis))
+    return lane
+
+
+def _place(lane: _Lane, axis: _Axis, at_ns: int, text: str, full: str, *, span: Span | None = None) -> None:
+    """Put a marker with its label, or a bar with it, into the first row in which it covers nothing."""
+    x = axis.x(at_ns)
+    end_x = axis.x(min(span.end_ns, axis.end_ns)) if span else None
+    at = "" if span else f"{axis.seconds(at_ns):.3f}"
+    short = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    length = (len(short) + (len(at) + 1 if at else 0)) * _CHARACTER
+    right = (end_x or x) + 7
+    fits_right = right + length <= axis.width - 4
+    if fits_right:
+        begin, end, text_x, anchor = x - 5, right + length + 6, right, "start"
+    else:
+        begin, end, text_x, anchor = x - 7 - length - 6, (end_x or x) + 5, x - 7, "end"
+    row = next((place for place, each in enumerate(lane.rows) if each.free(begin, end)), len(lane.rows))
+    if row == len(lane.rows):
+        lane.rows.append(_Row())
+    lane.rows[row].taken.append((begin, end))
+    lane.labels.append(_Label(row, x, text_x, anchor, at, short, full, end_x))
+
+
+def _tooltip(each: Event, axis: _Axis) -> str:
+    stamp = f"{axis.seconds(each.at_ns):+.6f} s, exact to {each.resolution_ns / 1e6:.3f} ms"
+    return f"{each.text} [{stamp}; {each.source}, {each.kind}]"
+
+
+# -- ink -------------------------------------------------------------------------------------------------------------
+
+
+def _shades(drawn: Sequence[Event], axis: _Axis, height: float) -> Iterator[str]:
+    for begin, end in outages(drawn, axis.end_ns):
+        left, right = axis.x(begin), axis.x(end)
+        size = f'width="{max(right - left, 1.5):.1f}" height="{height - _TOP - _BOTTOM}"'
+        yield f'<rect class="outage" x="{left:.1f}" y="{_TOP}" {size}/>'
+
+
+def _grid(axis: _Axis, height: float) -> Iterator[str]:
+    for x, text in _ticks(axis):
+        yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
+        yield f'<text class="tick" x="{x:.1f}" y="{height - _BOTTOM + 16}" text-anchor="middle">{text}</text>'
+
+
+def _lanes(shown: Iterable[_Lane], axis: _Axis) -> Iterator[str]:
+    y = float(_TOP)
+    yield f'<line class="edge" x1="0" x2="{axis.width}" y1="{y}" y2="{y}"/>'
+    for lane in shown:
+        colour = _COLOURS.get(lane.name, "#475467")
+        yield f'<text class="lane" x="12" y="{y + _GAP + 11}" style="fill:{colour}">{escape(lane.name)}</text>'
+        for label in lane.labels:
+            yield from _label(label, y + _GAP + label.row * _ROW + _ROW / 2, colour)
+        y += lane.height
+        yield f'<line class="edge" x1="0" x2="{axis.width}" y1="{y}" y2="{y}"/>'
+
+
+def _label(label: _Label, middle: float, colour: str) -> Iterator[str]:
+    tip = f"<title>{escape(label.full)}</title>"
+    if label.end_x is None:
+        yield f'<circle cx="{label.x:.1f}" cy="{middle}" r="3.5" fill="{colour}">{tip}</circle>'
+    else:
+        size = f'width="{max(label.end_x - label.x, 2):.1f}" height="{_BAR}" rx="2"'
+        place = f'x="{label.x:.1f}" y="{middle - _BAR / 2}"'
+        yield f'<rect {place} {size} fill="{colour}" fill-opacity="0.28" stroke="{colour}">{tip}</rect>'
+    at = f'<tspan class="at">{label.at}</tspan> ' if label.at else ""
+    place = f'x="{label.text_x:.1f}" y="{middle + 4}" text-anchor="{label.anchor}"'
+    yield f"<text {place}>{at}{escape(label.text)}{tip}</text>"
+
+
+def _fault_lines(drawn: Iterable[Event], axis: _Axis, height: float) -> Iterator[str]:
+    for each in drawn:
+        if each.kind == event.FAULT:
+            x = f"{axis.x(each.at_ns):.1f}"
+            yield f'<line class="fault" x1="{x}" x2="{x}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
