@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from harness.lab import Lab
 
 _ESTABLISHED = "Established"
+#: Connections for each next hop, and at the most: with 6 for each of 2, one in 2000 looks misses a next hop.
+_TRIES, _MOST = 6, 24
 
 
 @dataclass(frozen=True)
@@ -180,14 +182,18 @@ def _datapath(lab: Lab, seen: Snapshot, wanted: Expected) -> Iterator[Link]:
             continue
         for address in addresses:
             host = f"[{address}]" if ":" in address else address
+            # enough connections that every next hop is tried: one that has no rules yet would send them back
+            hops = max(
+                (len(nodes) for (_, p), nodes in wanted.announcers.items() if p.startswith(f"{address}/")), default=1
+            )
             try:
-                answer = client.http(f"http://{host}:{port}/", within=0.5)
+                answers = [client.http(f"http://{host}:{port}/", within=0.5) for _ in range(min(_TRIES * hops, _MOST))]
             except (OSError, LabError) as error:
                 yield Link("datapath", f"{client.name} to {name}", False, f"{address}:{port} {error}")
             else:
-                yield Link(
-                    "datapath", f"{client.name} to {name}", True, f"{answer.node} in {answer.seconds * 1e3:.1f} ms"
-                )
+                slowest = max(answer.seconds for answer in answers) * 1e3
+                by = ", ".join(sorted({answer.node or "?" for answer in answers}))
+                yield Link("datapath", f"{client.name} to {name}", True, f"{by} in at most {slowest:.1f} ms")
 
 
 def _difference(lab: Lab, seen: set[str], hops: set[str]) -> str:

@@ -14,9 +14,11 @@ from harness.backends.base import Backend
 from harness.chain import Chain, trace
 from harness.cilium import api, semver, versions
 from harness.cilium.peering import Generation, Peering, render
+from harness.cilium.timers import quicken
 from harness.client import Client
 from harness.cluster import Applied, Cluster
 from harness.errors import LblabError, UserError
+from harness.faults.base import Fault, Injected
 from harness.manifests import Manifest
 from harness.node import Node
 from harness.observe import listed
@@ -69,7 +71,7 @@ class NextHops:
 class Lab:
     """One running lab."""
 
-    def __init__(self, backend: Backend, *, applied: Sequence[Manifest] = ()) -> None:
+    def __init__(self, backend: Backend, *, applied: Sequence[Manifest] = (), quickened: Sequence[str] = ()) -> None:
         self.backend = backend
         self.topology = backend.topology
         self.name = backend.name
@@ -82,6 +84,10 @@ class Lab:
         #: Everything that has happened so far, on one clock.
         self.timeline = LiveTimeline(backend.folder)
         self.applied = list(applied)
+        #: What was cut down of the manifests' timers, one phrase each.
+        self.quickened = list(quickened)
+        #: Faults that are still to be undone, the oldest first.
+        self.faults: list[Injected] = []
         self._baseline: Baseline | None = None
 
     # -- parts ------------------------------------------------------------------------------------------------------
@@ -120,6 +126,29 @@ class Lab:
     def node_of(self, address: str) -> str | None:
         """The name of the node that has an address."""
         return next((name for name, node in self.nodes.items() if address in node.addresses), None)
+
+    # -- faults -----------------------------------------------------------------------------------------------------
+
+    def fault(self, fault: Fault, *, lasting: float | None = None) -> Injected:
+        """Make a fault happen now; leaving its `with` block, or `reset`, undoes it.
+
+        Args:
+            fault: Such as `AgentKilled("worker1", restart_after=3)` of `harness.faults`.
+            lasting: Seconds after which it ends by itself; None: as the fault itself says.
+        """
+        return fault.inject(self, lasting=lasting)
+
+    def undo_faults(self) -> list[str]:
+        """Undo every fault that still lasts, the last first, and what faults of other processes have left behind.
+
+        Returns:
+            What was undone, one phrase each.
+        """
+        undone = []
+        for injected in reversed(list(self.faults)):
+            injected.undo()
+            undone.append(f"undid {injected.fault}")
+        return undone + [f"took back: {what}" for what in self.backend.take_back()]
 
     # -- objects ----------------------------------------------------------------------------------------------------
 
@@ -238,10 +267,12 @@ class Lab:
         """
         if self._baseline is None:
             raise LblabError("reset needs a state to come back to", hint="call mark_clean() first")
-        return self._baseline.restore(self)
+        return self.undo_faults() + self._baseline.restore(self)
 
     def close(self) -> None:
         """End the lab and remove everything it made."""
+        for injected in list(self.faults):
+            injected.forget()
         self.cluster.close()
         for router in self.routers.values():
             router.close()
@@ -265,6 +296,7 @@ def open_lab(
     manifests: Sequence[Path] = (),
     name: str | None = None,
     build: bool = True,
+    timers: Literal["quick", "manifest"] = "manifest",
     owner: Literal["process", "none"] = "process",
     progress: Progress = lambda _: None,
 ) -> Lab:
@@ -277,6 +309,7 @@ def open_lab(
         manifests: Instead of the topology's own.
         name: The lab's name; by default the topology's name and this process's PID.
         build: Build missing binaries; otherwise a missing one is an error.
+        timers: The manifests' own, or cut down to seconds (`harness.cilium.timers.QUICK`).
         owner: "process": the lab ends with this process; "none": it stays until it is closed by name.
         progress: Told each stage.
 
@@ -290,6 +323,7 @@ def open_lab(
     path = Path(topology_file)
     topology = load(path)
     version, objects = choose(topology, cilium_version, manifests)
+    objects, quickened = quicken(objects) if timers == "quick" else (objects, [])
     for router, settings in topology.routers.items():
         if settings.frr_config is not None:
             text = settings.frr_config.read_text()
@@ -310,12 +344,14 @@ def open_lab(
         owned=owner == "process",
         progress=progress,
     )
-    lab = Lab(cast(Backend, made), applied=objects)
+    lab = Lab(cast(Backend, made), applied=objects, quickened=quickened)
     try:
         progress("manifests")
         lab.cluster.apply(objects, within=30.0)
         progress("sessions, routes and pods")
         lab.converge()
+        if owner == "none":
+            made.leave()
     except BaseException:
         with contextlib.suppress(LblabError):
             lab.close()

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from harness.errors import LblabError, MissingCapability, UserError
+from harness.errors import LblabError, MissingCapability, Untrusted, UserError
 from harness.testing import results, summary
-from harness.testing.pool import LabFacts, LabPool, Settings
+from harness.testing.pool import LabFacts, LabPool, Settings, Timers
 
 if TYPE_CHECKING:
     from harness.client import Client
+    from harness.expect import Expect
     from harness.lab import Lab
     from harness.node import Node
     from harness.router import Router
@@ -58,6 +59,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="a file or folder applied instead of the topology's manifests; repeatable",
     )
+    group.addoption(
+        "--timers",
+        choices=("quick", "manifest"),
+        default="quick",
+        help="BGP timers: cut down to hold 3 s, restart 6 s (quick, default), or the manifests' own",
+    )
+    group.addoption("--runs", type=int, default=1, metavar="N", help="runs of each measurement (default 1)")
     group.addoption("--keep-lab", action="store_true", help="leave labs up; the first failed scenario's as it failed")
     group.addoption("--no-build", action="store_true", help="fail instead of building missing programs")
     group.addoption("--lab-results", metavar="FILE.jsonl", help="write a JSON line for each lab and scenario")
@@ -69,7 +77,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything is collected, and register the marker."""
     config.addinivalue_line(
-        "markers", "lab(topology=None, fresh=False): the topology (a name or file) of a scenario, or a lab of its own"
+        "markers",
+        "lab(topology=None, timers=None, fresh=False): a scenario's topology (a name or file), timers, or its own lab",
     )
     facts: list[dict[str, Any]] = []
     known: set[Path] = set()
@@ -92,11 +101,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Bring scenarios of one topology together, as a change of topology costs a new lab; the order stays otherwise."""
-    first: dict[Path | None, int] = {}
-    keys: dict[pytest.Item, Path | None] = dict.fromkeys(items)
+    first: dict[tuple[Path, Timers] | None, int] = {}
+    keys: dict[pytest.Item, tuple[Path, Timers] | None] = dict.fromkeys(items)
     for item in filter(_uses_lab, items):
         with contextlib.suppress(UserError):  # said when the collection is finished, or by the scenario itself
-            keys[item] = _wish(item)[0]
+            keys[item] = _wish(item)[:2]
     for place, item in enumerate(items):
         first.setdefault(keys[item], place)
     if len(first) > 1:
@@ -166,16 +175,20 @@ def _uses_lab(item: pytest.Item) -> bool:
     return "lab" in getattr(item, "fixturenames", ())
 
 
-def _wish(item: pytest.Item) -> tuple[Path, bool]:
-    """Read which topology a scenario wants, and whether it wants a lab of its own."""
+def _wish(item: pytest.Item) -> tuple[Path, Timers, bool]:
+    """Read which topology and timers a scenario wants, and whether it wants a lab of its own."""
     marks: dict[str, Any] = {}
     for mark in item.iter_markers("lab"):  # the closest one first
-        unknown = mark.kwargs.keys() - {"topology", "fresh"}
+        unknown = mark.kwargs.keys() - {"topology", "fresh", "timers"}
         if unknown or mark.args:
-            raise UserError(f"{item.nodeid}: the mark lab takes topology= and fresh=, not {mark.args or unknown}")
+            raise UserError(
+                f"{item.nodeid}: the mark lab takes topology=, timers= and fresh=, not {mark.args or unknown}"
+            )
         marks = {**mark.kwargs, **marks}
     wanted = marks.get("topology") or item.config.getoption("topology") or DEFAULT_TOPOLOGY
-    return find_topology(str(wanted), item.config.rootpath, item.path.parent), bool(marks.get("fresh"))
+    path = find_topology(str(wanted), item.config.rootpath, item.path.parent)
+    timers: Timers = marks.get("timers") or item.config.getoption("timers")
+    return path, timers, bool(marks.get("fresh"))
 
 
 # -- fixtures --------------------------------------------------------------------------------------------------------
@@ -208,8 +221,8 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, _labs: LabPool) -> Iterator[Lab]:
     """The lab of this scenario, clean and up; afterwards it is brought back to how it was, and that is checked."""
-    topology, fresh = _wish(request.node)
-    given = _labs.take(topology, fresh=fresh)
+    topology, timers, fresh = _wish(request.node)
+    given = _labs.take(topology, timers=timers, fresh=fresh)
     facts = _labs.facts[given.name]
     record = request.node.stash.setdefault(_record, results.Record(request.node.nodeid))
     record.lab = facts.as_dict()
@@ -219,6 +232,17 @@ def lab(request: pytest.FixtureRequest, _labs: LabPool) -> Iterator[Lab]:
     record.put_back = _labs.give_back(given, failed=record.outcome == "failed")
     if record.put_back:
         request.node.user_properties.append(("lab.put_back", "; ".join(record.put_back)))
+
+
+@pytest.fixture
+def expect(request: pytest.FixtureRequest) -> Iterator[Expect]:
+    """What the scenario expects of its outages; every figure goes into its record."""
+    from harness.expect import Expect
+
+    decides = Expect(runs=request.config.getoption("runs"))
+    yield decides
+    record = request.node.stash.setdefault(_record, results.Record(request.node.nodeid))
+    record.measured = decides.records
 
 
 @pytest.fixture
@@ -274,9 +298,10 @@ def pytest_runtest_makereport(
                 # pytest's way to leave frames out; an error that is no LblabError, a bug, still shows all of them
                 entry.frame.f_globals["__tracebackhide__"] = operator.methodcaller("errisinstance", LblabError)
     report = yield
-    if isinstance(error, MissingCapability) and not item.config.getoption("strict", False):
+    if isinstance(error, MissingCapability | Untrusted) and not item.config.getoption("strict", False):
         report.outcome = "skipped"
-        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {error}")
+        word = "untrusted: " if isinstance(error, Untrusted) else ""
+        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {word}{error}")
     elif isinstance(error, LblabError) and report.failed and call.when != "call":
         report.longrepr = f"{type(error).__name__}: {error}"
     lab = cast("Lab | None", getattr(item, "funcargs", {}).get("lab"))
@@ -308,8 +333,9 @@ def _note(item: pytest.Item, report: pytest.TestReport) -> None:
         record.outcome = "failed" if report.when == "call" else "error"
         record.message = _message(report)
     elif report.skipped and record.outcome == "passed":
-        record.outcome = "xfailed" if hasattr(report, "wasxfail") else "skipped"
         record.message = _message(report)
+        untrusted = record.message.startswith("untrusted: ")
+        record.outcome = "xfailed" if hasattr(report, "wasxfail") else "untrusted" if untrusted else "skipped"
     elif report.when == "call" and hasattr(report, "wasxfail"):
         record.outcome = "xpassed"
     path = item.config.getoption("lab_results")
@@ -342,6 +368,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         for name in ("backend", "cilium_version", "topology", "provenance"):
             for value in dict.fromkeys(str(facts[name]) for facts in config.stash[_facts]):
                 junit.add_global_property(f"lab.{name}", value)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker a block of scenarios in a row, as every change of topology costs a new lab."""
+    if config.getoption("dist", None) != "load":  # xdist's default; any other was asked for
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from harness.backends.base import Backend, ProcessState
+from harness.backends.base import Backend, ProcessState, Stamp
+from harness.faults import record
 
 #: Seconds in which a daemon ends after a signal that asks it to; a kubelet's grace period is 30 s.
 _ENDS_WITHIN = 30.0
+#: How late a lab host's stamp may be: it reads the clock when kill(2), some 0.01 ms, or posix_spawn(3), 1 to 2 ms,
+#: returns.
+STAMP_RESOLUTION_NS = 2_000_000
 
 
 class Process:
@@ -43,19 +47,26 @@ class Process:
 
     def stall(self) -> int:
         """Stop it from running without ending it (SIGSTOP); returns when the kernel took it."""
-        return self._backend.signal(self.name, signal.SIGSTOP)
+        return self._happened(self._backend.signal(self.name, signal.SIGSTOP), "stalled (SIGSTOP)")
 
     def resume(self) -> int:
         """Let a stalled process run again (SIGCONT)."""
-        return self._backend.signal(self.name, signal.SIGCONT)
+        return self._happened(self._backend.signal(self.name, signal.SIGCONT), "resumed (SIGCONT)")
 
     def start(self) -> int:
         """Start it again; returns when it was started."""
-        return self._backend.start(self.name)
+        return self._happened(self._backend.start(self.name), "started")
 
     def _end(self, number: signal.Signals) -> int:
-        self._backend.signal(self.name, number)
+        word = "killed" if number == signal.SIGKILL else "stopped"
+        self._happened(self._backend.signal(self.name, number), f"{word} ({number.name})")
         return self._backend.wait_ended(self.name, _ENDS_WITHIN)
+
+    def _happened(self, at_ns: int, text: str) -> int:
+        """Put what was done to the process on the timeline: it counts as a fault."""
+        stamp = Stamp(at_ns, STAMP_RESOLUTION_NS, "stamped by the lab host")
+        record.write(self._backend.folder, record.event(stamp, self.name, text))
+        return at_ns
 
     def __repr__(self) -> str:
         return f"Process({self.name!r})"

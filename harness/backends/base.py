@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from harness.topology import Topology
+if TYPE_CHECKING:
+    from harness.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,39 @@ class ProcessState:
     #: As os.waitstatus_to_exitcode has it: negative for a signal.
     exit_code: int | None
     log: Path
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """When a change of the lab took effect."""
+
+    #: CLOCK_MONOTONIC nanoseconds; the effect was not later than this,
+    at_ns: int
+    #: and at most so much earlier.
+    resolution_ns: int
+    #: How the stamp was taken.
+    how: str
+
+
+#: Where a link is cut: the host's own interface is set down; the switch port that its cable leads to is, so that the
+#: host loses carrier; the switch drops every frame of that port, which neither side notices.
+Where = Literal["host", "switch", "path"]
+
+
+@dataclass(frozen=True)
+class Impairment:
+    """What becomes of the frames on a host's link."""
+
+    #: Frames to the host, from it, or both.
+    direction: Literal["in", "out", "both"]
+    #: How many of a hundred are lost, each by chance.
+    loss_percent: float = 0.0
+    delay_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        parts = [f"{self.loss_percent:g} % lost"] if self.loss_percent else []
+        parts += [f"{self.delay_seconds * 1000:g} ms later"] if self.delay_seconds else []
+        return f"{' and '.join(parts)} ({self.direction})"
 
 
 class Backend(Protocol):
@@ -44,6 +78,11 @@ class Backend(Protocol):
     stand_ins: Sequence[str]
     #: Seconds from the start until each stage was done.
     stages: Mapping[str, float]
+    #: lblab's own program for servers and probes, as the lab's hosts see it.
+    lablet: Path
+
+    def cpu_ticks(self) -> int:
+        """CPU time that labs and the run that uses them have used so far, in clock ticks."""
 
     def exec(
         self, host: str, argv: Sequence[str], *, stdin: str | None = None, within: float = 30
@@ -75,6 +114,31 @@ class Backend(Protocol):
 
     def node_agent(self, node: str, request: dict[str, Any]) -> Any:
         """Ask a node's agent (the kubelet's stand-in) about its pods, or for one to be killed or made unready."""
+
+    def set_link(self, host: str, network: str, up: bool, where: Where = "host") -> Stamp:
+        """Take a host's link to a network down, or up again."""
+
+    def set_filter(self, host: str, name: str, rules: str | None) -> Stamp:
+        """Add chains to a host's packet filter (nftables, family inet) under a name, or remove them (None)."""
+
+    def impair(self, host: str, network: str, what: Impairment | None) -> Stamp:
+        """Lose or delay frames on a host's link, or stop doing so (None).
+
+        Raises:
+            MissingCapability: when the machine has nothing to do it with.
+        """
+
+    def flush_routes(self, host: str, protocol: str) -> Stamp:
+        """Remove the routes that a protocol ("bgp", "zebra") installed from a host's kernel."""
+
+    def kill_host(self, host: str) -> Stamp:
+        """End every process of a host at once (SIGKILL): its daemons and, on a node, its pods' processes."""
+
+    def take_back(self) -> list[str]:
+        """Undo what faults have left changed: links, packet filters, stopped processes; says what there was."""
+
+    def leave(self) -> None:
+        """Let the lab stay when this process ends; until then it ends with it, however it ends."""
 
     def close(self) -> None:
         """End the lab and remove everything it made; returns when nothing is left."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import LabError, LblabError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.lab import Lab
 
 Progress = Callable[[str], None]
+Timers = Literal["quick", "manifest"]
 
 #: A lab's name is a DNS label of at most this many characters (harness.backends.netns.registry).
 _NAME_LENGTH = 32
@@ -60,6 +61,7 @@ class LabFacts:
         provenance: Short hash of what was built from what; equal hashes mean equal programs.
         up_seconds: Seconds from asking for the lab until it was up, building included.
         stages: Seconds from the start until each stage was done.
+        timers: "quick", or the manifests' own; with what was cut down.
         stand_ins: What in the lab is not the real thing.
         worker: The xdist worker it belongs to, None without xdist.
         kubeconfig: Its kubeconfig.
@@ -72,6 +74,7 @@ class LabFacts:
     provenance: str
     up_seconds: float
     stages: dict[str, float] = field(default_factory=dict)
+    timers: list[str] = field(default_factory=list)
     stand_ins: list[str] = field(default_factory=list)
     worker: str | None = None
     kubeconfig: str = ""
@@ -106,17 +109,18 @@ class LabPool:
         self._progress = progress
         self._on_up = on_up
         self._opener = opener
-        self._shared: tuple[Path, Lab] | None = None
+        self._shared: tuple[tuple[Path, Timers], Lab] | None = None
         self._broken: dict[Path, LblabError] = {}
         self._kept: list[Lab] = []
         self._count = 0
         self.facts: dict[str, LabFacts] = {}
 
-    def take(self, topology: Path, *, fresh: bool = False) -> Lab:
+    def take(self, topology: Path, *, timers: Timers = "manifest", fresh: bool = False) -> Lab:
         """Give a scenario its lab: clean, and up.
 
         Args:
             topology: The topology file.
+            timers: "quick", or the manifests' own.
             fresh: A lab of its own, whatever the shared one is.
 
         Raises:
@@ -124,12 +128,12 @@ class LabPool:
                 would fail one by one for the same reason.
         """
         if fresh:
-            return self._open(topology)
-        if self._shared is not None and self._shared[0] == topology:
+            return self._open(topology, timers)
+        if self._shared is not None and self._shared[0] == (topology, timers):
             return self._shared[1]
         self._retire()
-        lab = self._open(topology)
-        self._shared = (topology, lab)
+        lab = self._open(topology, timers)
+        self._shared = ((topology, timers), lab)
         return lab
 
     def give_back(self, lab: Lab, *, failed: bool) -> list[str]:
@@ -180,7 +184,7 @@ class LabPool:
         else:
             lab.close()
 
-    def _open(self, topology: Path) -> Lab:
+    def _open(self, topology: Path, timers: Timers) -> Lab:
         if topology in self._broken:
             raise self._broken[topology]
         opener = self._opener
@@ -200,6 +204,7 @@ class LabPool:
                 manifests=settings.manifests,
                 name=name,
                 build=settings.build,
+                timers=timers,
                 owner="none" if settings.keep else "process",
                 progress=_seldom(lambda stage: self._progress(f"{name}: {stage}")),
             )
@@ -242,6 +247,7 @@ def facts_of(lab: Lab, seconds: float, worker: str | None) -> LabFacts:
         provenance=provenance_hash(backend.provenance),
         up_seconds=round(seconds, 3),
         stages={stage: round(at, 3) for stage, at in backend.stages.items()},
+        timers=list(lab.quickened),
         stand_ins=list(backend.stand_ins),
         worker=worker,
         kubeconfig=str(lab.kubeconfig),

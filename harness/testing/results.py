@@ -19,12 +19,13 @@ class Record:
 
     Attributes:
         scenario: pytest's node id.
-        outcome: passed, failed, error (outside the scenario itself), skipped, xfailed or xpassed.
+        outcome: passed, failed, error (outside the scenario itself), skipped, untrusted, xfailed or xpassed.
         seconds: Duration of each phase (setup, call, teardown), in seconds.
         message: Why it failed or was skipped, in a line.
         lab: The facts of its lab.
         put_back: What the scenario left behind and the reset had to put back.
         properties: What it recorded with `record_property`.
+        measured: Every expectation of an outage: verdict, interval, trust, prediction, and each run's figures.
     """
 
     scenario: str
@@ -34,6 +35,7 @@ class Record:
     lab: dict[str, Any] | None = None
     put_back: list[str] = field(default_factory=list)
     properties: dict[str, Any] = field(default_factory=dict)
+    measured: list[dict[str, Any]] = field(default_factory=list)
 
     def line(self) -> bytes:
         """Render the record as one line of JSON, with the moment it was written (UTC)."""
@@ -48,6 +50,7 @@ class Record:
             "lab": self.lab,
             "put_back": self.put_back,
             "properties": self.properties,
+            "measured": self.measured,
         }
         return _line(content)
 

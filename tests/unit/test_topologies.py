@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness import manifests, schema, topology
+from harness.backends.netns.plan import frr_config
 from harness.errors import UserError
 from harness.peers import check_peers, peers_of
-from harness.routing import opnsense
 from harness.topology import Topology
 
 FOLDER = Path(__file__).parents[2] / "topologies"
@@ -34,14 +34,10 @@ def test_a_topology_of_lblab_is_whole(file: Path) -> None:
     assert all(
         not POOL.overlaps(subnet) for net in lab.networks.values() for subnet in net.subnet if subnet.version == 4
     )
-    configured = ""
-    for router in lab.routers.values():
-        assert router.os_frr is not None
-        devices = {network: interface.device for network, interface in router.interfaces.items()}
-        configured += opnsense.render(router.os_frr, devices, (8, 4, 4))
+    configured = "".join(frr_config(lab, name) for name in lab.routers)
     for node in lab.nodes.values():
-        for address in node.address:
-            assert f"neighbor {address} remote-as 64513" in configured
+        for address in node.address if "io.cilium/bgp" in node.labels else ():
+            assert f"neighbor {address} remote-as 6451" in configured
 
 
 def test_the_blog_is_the_guides_site() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -14,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.backends.base import ProcessState
-from harness.backends.netns import credentials, plan, registry
-from harness.backends.netns.host import FAILURE_FILE, LOCK_FILE, LOG_FOLDER, SOCKET_FILE, SPEC_FILE
+from harness.backends.base import Impairment, ProcessState, Stamp, Where
+from harness.backends.netns import cpu, credentials, plan, registry
+from harness.backends.netns.host import FAILURE_FILE, LEAVE, LOCK_FILE, LOG_FOLDER, SOCKET_FILE, SPEC_FILE
 from harness.backends.netns.registry import LabInfo
 from harness.backends.netns.rpc import Client
 from harness.binaries import Binaries
@@ -51,6 +52,7 @@ class NetnsBackend:
         self.provenance: Mapping[str, Any] = info.provenance
         self.stand_ins: Sequence[str] = info.stand_ins
         self.stages: Mapping[str, float] = info.stages
+        self.lablet = Path(info.lablet)
         self._pid = info.pid
         self._owner = owner
         self._rpc = Client(self.folder / SOCKET_FILE)
@@ -87,7 +89,7 @@ class NetnsBackend:
         """
         started = time.monotonic()
         folder, lock = registry.claim(name)
-        owner_read, owner_write = os.pipe() if owned else (None, None)
+        owner_read, owner_write = os.pipe()
         try:
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 port = listener.getsockname()[1]
@@ -97,18 +99,18 @@ class NetnsBackend:
                 plan.make(name, topology, binaries, folder, access).save(folder / SPEC_FILE)
                 progress("namespaces, links, FRR")
                 host = _spawn(folder, lock, owner_read, listener.fileno())
-            os.close(lock)
             _wait_host(folder, host)
             rpc = Client(folder / SOCKET_FILE)
             progress("Kubernetes and Cilium")
             stages = rpc.call("booted")
             rpc.close()
         except BaseException:
+            os.close(lock)
             _discard(folder, owner_write)
             raise
         finally:
-            if owner_read is not None:
-                os.close(owner_read)
+            os.close(owner_read)
+        os.close(lock)  # the lab host holds it from now on
         info = LabInfo(
             name=name,
             folder=str(folder),
@@ -120,6 +122,7 @@ class NetnsBackend:
             provenance=dict(binaries.provenance),
             stages={**stages, "booted": time.monotonic() - started},
             stand_ins=list(STAND_INS),
+            lablet=str(binaries.lablet),
         )
         registry.write(info)
         return cls(info, topology, owner_write)
@@ -138,6 +141,17 @@ class NetnsBackend:
             names = [lab.name for lab in registry.running()]
             raise LabError(f"no lab named '{name}' is running", hint=f"running: {', '.join(names) or 'none'}") from None
         return cls(info, load(Path(info.topology)))
+
+    def cpu_ticks(self) -> int:
+        """CPU time that labs and the run that uses them have used so far, in clock ticks."""
+        return cpu.ticks()
+
+    def leave(self) -> None:
+        """Let the lab stay when this process ends; until then it ends with it, however it ends."""
+        if self._owner is not None:
+            os.write(self._owner, LEAVE)
+            os.close(self._owner)
+            self._owner = None
 
     # -- hosts ------------------------------------------------------------------------------------------------------
 
@@ -206,6 +220,33 @@ class NetnsBackend:
         """Wait until a process has ended; returns when it did."""
         return int(self._rpc.call("wait_ended", name=process, within=within)["at_ns"])
 
+    # -- faults -----------------------------------------------------------------------------------------------------
+
+    def set_link(self, host: str, network: str, up: bool, where: Where = "host") -> Stamp:
+        """Take a host's link to a network down, or up again."""
+        return _stamp(self._rpc.call("link", host=host, network=network, up=up, where=where))
+
+    def set_filter(self, host: str, name: str, rules: str | None) -> Stamp:
+        """Add chains to a host's packet filter (nftables, family inet) under a name, or remove them (None)."""
+        return _stamp(self._rpc.call("filter", host=host, name=name, rules=rules))
+
+    def impair(self, host: str, network: str, what: Impairment | None) -> Stamp:
+        """Lose or delay frames on a host's link, or stop doing so (None)."""
+        wanted = None if what is None else dataclasses.asdict(what)
+        return _stamp(self._rpc.call("impair", host=host, network=network, what=wanted))
+
+    def flush_routes(self, host: str, protocol: str) -> Stamp:
+        """Remove the routes that a protocol installed from a host's kernel."""
+        return _stamp(self._rpc.call("flush_routes", host=host, protocol=protocol))
+
+    def kill_host(self, host: str) -> Stamp:
+        """End every process of a host at once (SIGKILL), its pods' too."""
+        return _stamp(self._rpc.call("kill_host", host=host))
+
+    def take_back(self) -> list[str]:
+        """Undo what faults have left changed: links, packet filters, stopped processes; says what there was."""
+        return list(self._rpc.call("take_back"))
+
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -221,6 +262,10 @@ class NetnsBackend:
             os.waitpid(self._pid, 0)
 
 
+def _stamp(answer: Mapping[str, Any]) -> Stamp:
+    return Stamp(int(answer["at_ns"]), int(answer["resolution_ns"]), str(answer["how"]))
+
+
 def _is_child(pid: int) -> bool:
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1]) == os.getpid()
@@ -228,11 +273,9 @@ def _is_child(pid: int) -> bool:
         return False
 
 
-def _spawn(folder: Path, lock: int, owner: int | None, api: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "harness.backends.netns.host", str(folder), f"--api-fd={api}"]
-    if owner is not None:
-        command.append(f"--owner-fd={owner}")
-    descriptors = [fd for fd in (lock, owner, api) if fd is not None]
+def _spawn(folder: Path, lock: int, owner: int, api: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "harness.backends.netns.host", str(folder)]
+    command += [f"--api-fd={api}", f"--owner-fd={owner}"]
     source = str(Path(__file__).resolve().parents[3])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")]).rstrip(":")}
     with open(folder / LOG_FOLDER / "host.log", "wb") as log:
@@ -242,7 +285,7 @@ def _spawn(folder: Path, lock: int, owner: int | None, api: int) -> subprocess.P
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            pass_fds=descriptors,
+            pass_fds=[lock, owner, api],
             start_new_session=True,
             env=environment,
         )
@@ -267,10 +310,9 @@ def _wait_host(folder: Path, host: subprocess.Popen[bytes]) -> None:
     raise LabError(f"the lab host ended with {host.returncode}: {reason}")
 
 
-def _discard(folder: Path, owner: int | None) -> None:
+def _discard(folder: Path, owner: int) -> None:
     """Take back a lab that did not come up: end its host if there is one, then remove its folder."""
-    if owner is not None:
-        os.close(owner)
+    os.close(owner)
     with contextlib.suppress(LabError):  # there may be no host, or no more
         Client(folder / SOCKET_FILE).call("shutdown")
     lock = folder / LOCK_FILE

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.netns import namespaces
+from harness.backends.netns.changes import Changes
 from harness.backends.netns.network import make_links, make_namespaces
 from harness.backends.netns.processes import Supervisor
 from harness.backends.netns.rpc import Server
@@ -30,6 +31,8 @@ from harness.errors import MissingCapability
 from harness.timeline import journal
 
 #: Names within the lab's folder.
+#: What an owner writes into its pipe when the lab is to outlive it.
+LEAVE = b"."
 SPEC_FILE, SOCKET_FILE, LOG_FOLDER, FAILURE_FILE, LOCK_FILE = "spec.json", "host.sock", "logs", "failed", "lock"
 
 
@@ -100,7 +103,7 @@ def _first_process(folder: Path, owners: list[int], api_fd: int | None) -> None:
     supervisor.boot()
     make_links(spec)
     stage("links")
-    Server(folder / SOCKET_FILE, _operations(supervisor, stages, stage, end))
+    Server(folder / SOCKET_FILE, {**_operations(supervisor, stages, stage, end), **Changes(spec).operations()})
     for owner in owners:
         threading.Thread(target=_watch_owner, args=(owner, end), daemon=True, name="owner").start()
     supervisor.reap_forever()
@@ -120,8 +123,8 @@ def _mounts(spec: HostSpec) -> None:
 
 def _watch_owner(descriptor: int, end: Any) -> None:
     with contextlib.suppress(OSError):
-        while os.read(descriptor, 1):
-            pass
+        if os.read(descriptor, 1) == LEAVE:
+            return  # the owner is done with it, and the lab is to stay
     end()
 
 

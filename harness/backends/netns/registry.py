@@ -94,18 +94,18 @@ def sweep() -> None:
 
 
 def _alive(folder: Path) -> bool:
-    try:
-        if not lock_is_free(folder / LOCK_FILE):
-            return True
-    except FileNotFoundError:
-        pass
+    if not lock_is_free(folder / LOCK_FILE):
+        return True
     # between mkdir and the lock there are microseconds: only an old folder without a holder is a leftover
     return not _older_than(folder, seconds=5)
 
 
 def lock_is_free(lock: Path) -> bool:
     """Whether nobody holds a lab's lock any more, that is, its host and its owner-to-be have gone."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.errors import LabError
+from harness.errors import LabError, MissingCapability
 
 _MAX_LINE = 1 << 22
 
@@ -52,6 +52,8 @@ class Server:
             operation = self._operations[request.pop("op")]
             result, descriptor = operation(request)
             reply: dict[str, Any] = {"result": result}
+        except MissingCapability as error:
+            reply = {"missing": error.message, "hint": error.hint}
         except Exception as error:  # whatever went wrong belongs to the caller, who raises it as a LabError
             reply = {"error": str(error) or type(error).__name__}
         data = json.dumps(reply).encode() + b"\n"
@@ -64,19 +66,19 @@ class Server:
 
 
 class Client:
-    """A connection to a lab host; may be used from several threads."""
+    """Connections to a lab host; threads do not wait for one another's answers, as each exchange has one to itself."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._buffer = b""
+        self._idle: list[socket.socket] = []
 
     def call(self, op: str, **arguments: Any) -> Any:
         """Ask for an operation and give back its result.
 
         Raises:
             LabError: with the lab host's own words, or that it has gone.
+            MissingCapability: when the machine lacks what the operation needs.
         """
         result, _ = self._exchange({"op": op, **arguments})
         return result
@@ -90,33 +92,25 @@ class Client:
 
     def _exchange(self, request: dict[str, Any]) -> tuple[Any, int | None]:
         with self._lock:
-            try:
-                if self._socket is None:
-                    self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                    self._socket.connect(str(self._path))
-                self._socket.sendall(json.dumps(request).encode() + b"\n")
-                line, descriptor = self._line(self._socket)
-            except OSError as error:
-                self.close()
-                raise LabError(
-                    f"the lab host does not answer ({error.strerror or error}): the lab has ended"
-                ) from error
+            connection = self._idle.pop() if self._idle else None
+        try:
+            if connection is None:
+                connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                connection.connect(str(self._path))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            line, descriptor = _line(connection)
+        except OSError as error:
+            if connection is not None:
+                connection.close()
+            raise LabError(f"the lab host does not answer ({error.strerror or error}): the lab has ended") from error
+        with self._lock:
+            self._idle.append(connection)
         reply = json.loads(line)
+        if "missing" in reply:
+            raise MissingCapability(reply["missing"], hint=reply["hint"])
         if "error" in reply:
             raise LabError(reply["error"])
         return reply["result"], descriptor
-
-    def _line(self, connection: socket.socket) -> tuple[bytes, int | None]:
-        descriptor = None
-        while b"\n" not in self._buffer:
-            data, descriptors, _, _ = socket.recv_fds(connection, _MAX_LINE, 1)
-            if not data:
-                raise ConnectionResetError("connection closed")
-            if descriptors:
-                descriptor = descriptors[0]
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line, descriptor
 
     def peer_pid(self) -> int:
         """PID of the lab host as this process sees it (SO_PEERCRED, unix(7))."""
@@ -130,8 +124,20 @@ class Client:
             return pid
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-            self._buffer = b""
+        """Close the connections."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
+
+def _line(connection: socket.socket) -> tuple[bytes, int | None]:
+    """Read the one line that answers a request, and the descriptor that came with it."""
+    descriptor, line = None, b""
+    while not line.endswith(b"\n"):
+        data, descriptors, _, _ = socket.recv_fds(connection, _MAX_LINE, 1)
+        if not data:
+            raise ConnectionResetError("connection closed")
+        if descriptors:
+            descriptor = descriptors[0]
+        line += data
+    return line, descriptor

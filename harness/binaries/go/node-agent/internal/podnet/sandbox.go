@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -118,7 +119,28 @@ func (s *Sandbox) connect() error {
 	if err := Inside(s.Netns, s.configurePod); err != nil {
 		return err
 	}
-	return s.configureNode()
+	if err := s.configureNode(); err != nil {
+		return err
+	}
+	_ = waitForCarrier; return nil
+}
+
+// waitForCarrier returns when the pod's side of the link, which was set up before its peer, passes packets. The kernel
+// activates it some time after the peer is up; packets sent before then are lost, and a lost SYN costs a second.
+func waitForCarrier() error {
+	const patience, pause = time.Second, 200 * time.Microsecond
+	for begin := time.Now(); ; time.Sleep(pause) {
+		link, err := netlink.LinkByName(podInterface)
+		if err != nil {
+			return err
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Since(begin) > patience {
+			return fmt.Errorf("%s is still %s after %s", podInterface, link.Attrs().OperState, patience)
+		}
+	}
 }
 
 func (s *Sandbox) configurePod() error {

@@ -98,6 +98,25 @@ func TestNodeAndPodsReachEachOther(t *testing.T) {
 	}
 }
 
+// TestNewPodLosesNoPacket fails where packets are sent before the kernel has activated the link: then the first SYN is
+// sent again after a second.
+func TestNewPodLosesNoPacket(t *testing.T) {
+	for i := range 20 {
+		s := sandbox(t, "a", "2")
+		serve(t, s)
+		began := time.Now()
+		if _, err := ask("", "10.244.1.2"); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 900*time.Millisecond {
+			t.Errorf("the first connection to pod %d took %s", i, took)
+		}
+		if err := s.Remove(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRemovedPodIsUnreachableAtOnceAndLeavesNothing(t *testing.T) {
 	s := sandbox(t, "a", "2")
 	if err := s.Remove(); err != nil {

@@ -1,0 +1,200 @@
+"""What faults change in a lab's wiring, from within its lab host; every change is remembered until it is taken back.
+
+The memory is the lab host's, not the test process's: a fault whose owner was killed is still found and undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.backends.base import Impairment
+from harness.backends.netns import impairment, kernel_ops
+from harness.backends.netns.namespaces import NETNS_FOLDER, in_netns
+from harness.backends.netns.rpc import Operation
+from harness.backends.netns.spec import FABRIC, HostSpec, Interface
+
+#: Every packet filter of a fault is a table of its own whose name begins so.
+TABLE = "lblab_fault_"
+#: Rounds in which a host's processes are looked for again: one that forks while it is killed is found in the next.
+_KILL_ROUNDS = 20
+
+Stamp = dict[str, object]
+
+
+class Changes:
+    """Carries changes out, and takes back those that are left."""
+
+    def __init__(self, spec: HostSpec) -> None:
+        self._spec = spec
+        self._lock = threading.Lock()
+        self._back: dict[str, Callable[[], Any]] = {}
+
+    def operations(self) -> dict[str, Operation]:
+        """The operations that the lab host answers."""
+        return {
+            "link": lambda r: (self.link(r["host"], r["network"], r["up"], r["where"]), None),
+            "filter": lambda r: (self.filter(r["host"], r["name"], r["rules"]), None),
+            "impair": lambda r: (self.impair(r["host"], r["network"], r["what"]), None),
+            "flush_routes": lambda r: (self.flush_routes(r["host"], r["protocol"]), None),
+            "kill_host": lambda r: (self.kill_host(r["host"]), None),
+            "take_back": lambda _: (self.take_back(), None),
+        }
+
+    # -- links ------------------------------------------------------------------------------------------------------
+
+    def link(self, host: str, network: str, up: bool, where: str) -> Stamp:
+        """Take a host's link to a network down, or up again.
+
+        Args:
+            host: The node, router or client.
+            network: Which of its links.
+            up: Whether frames pass.
+            where: "host": its own interface; "switch": the port that its cable leads to, so that it loses carrier;
+                "path": the switch drops every frame of the port, which neither side notices.
+        """
+        interface = self._interface(host, network)
+        what, port = f"{host}'s link to {network} down at the {where}", interface.switch_port
+        how = "RTM_SETLINK answered: port state"
+        if where == "path" or not up:
+            # An interface takes up to some milliseconds to go down on a busy machine, a port's state a fraction of
+            # one: the switch stops first, so that the moment is known. It forwards again when the carrier is back.
+            interval = in_netns(FABRIC, lambda: kernel_ops.set_forwarding(port, up))
+        if where == "switch":
+            later = in_netns(FABRIC, lambda: kernel_ops.set_up(port, up))
+        elif where == "host":
+            later = in_netns(host, lambda: self._set_up(interface, up))
+        if up and where != "path":
+            interval, how = later, "RTM_SETLINK answered: interface up"
+        self._remember(what, None if up else lambda: self.link(host, network, True, where))
+        return interval.stamp(how)
+
+    def _set_up(self, interface: Interface, up: bool) -> kernel_ops.Interval:
+        interval = kernel_ops.set_up(interface.device, up)
+        if up:
+            # the kernel drops routes, and IPv6 addresses, with the link; whoever configured the host would bring
+            # them back when it comes up, and traffic passes only then
+            _configure(interface, [r for r in self._spec.routes if r.namespace == interface.namespace])
+            interval.after = time.monotonic_ns()
+        return interval
+
+    def _interface(self, host: str, network: str) -> Interface:
+        for interface in self._spec.interfaces:
+            if (interface.namespace, interface.network) == (host, network):
+                return interface
+        raise KeyError(f"{host} has no link to {network}")
+
+    # -- packets ----------------------------------------------------------------------------------------------------
+
+    def filter(self, host: str, name: str, rules: str | None) -> Stamp:
+        """Add chains to a host's packet filter, in a table of their own, or remove that table (None)."""
+        table = f"inet {TABLE}{name}"
+        # made anew in one transaction: rules of the same name are replaced, not added to
+        commands = f"add table {table}; delete table {table};"
+        if rules is not None:
+            commands += f" table {table} {{ {rules} }}"
+        interval = in_netns(host, lambda: kernel_ops.nft(commands))
+        self._remember(
+            f"{host}'s packet filter {name}", None if rules is None else lambda: self.filter(host, name, None)
+        )
+        return interval.stamp("nftables transaction")
+
+    def impair(self, host: str, network: str, what: dict[str, Any] | None) -> Stamp:
+        """Lose or delay frames on a host's link, or stop doing so (None)."""
+        interface = self._interface(host, network)
+        wanted = None if what is None else Impairment(**what)
+        interval, how = impairment.impair(interface, wanted)
+        back = None if wanted is None else lambda: self.impair(host, network, None)
+        self._remember(f"{host}'s link to {network} impaired", back)
+        return interval.stamp(how)
+
+    def flush_routes(self, host: str, protocol: str) -> Stamp:
+        """Remove the routes of a protocol from a host's kernel; the protocol itself brings them back."""
+        interval, number = in_netns(host, lambda: kernel_ops.flush_routes(protocol))
+        return {**interval.stamp("RTM_DELROUTE of each"), "routes": number}
+
+    # -- processes --------------------------------------------------------------------------------------------------
+
+    def kill_host(self, host: str) -> Stamp:
+        """End every process of a host at once (SIGKILL): its daemons and, on a node, the pods' processes."""
+        with kernel_ops.timed() as interval:
+            killed: set[int] = set()
+            for _ in range(_KILL_ROUNDS):
+                found = _processes_in(self._namespaces(host)) - killed
+                if not found:
+                    break
+                for pid in found:
+                    with contextlib.suppress(ProcessLookupError):  # it has just ended
+                        os.kill(pid, signal.SIGKILL)
+                killed |= found
+        return {**interval.stamp("SIGKILL taken by the kernel"), "processes": len(killed)}
+
+    def _namespaces(self, host: str) -> set[int]:
+        """Inodes of a host's network namespace and, on a node, of its pods' (architecture.md: node-agent)."""
+        pods = Path(self._spec.folder, "nodes", host, "pods").glob("*/netns")
+        found = set()
+        for path in (NETNS_FOLDER / host, *pods):
+            with contextlib.suppress(FileNotFoundError):  # a pod that has just gone
+                found.add(path.stat().st_ino)
+        return found
+
+    # -- taking back ------------------------------------------------------------------------------------------------
+
+    def _remember(self, what: str, back: Callable[[], Any] | None) -> None:
+        with self._lock:
+            if back is None:
+                self._back.pop(what, None)
+            else:
+                self._back[what] = back
+
+    def take_back(self) -> list[str]:
+        """Undo every change that is left, the last first; gives what there was."""
+        with self._lock:
+            left = list(reversed(self._back.items()))
+        for _, back in left:
+            back()
+        return [what for what, _ in left] + _resume_stopped()
+
+
+def _configure(interface: Interface, routes: list[Any]) -> None:
+    from pyroute2 import IPRoute
+
+    with IPRoute() as ip:
+        index = ip.link_lookup(ifname=interface.device)[0]
+        for address in interface.addresses:
+            host, _, length = address.partition("/")
+            if ":" in host:  # IPv4 addresses outlast a link that is down
+                ip.addr("replace", index=index, address=host, prefixlen=int(length), flags=0x02)
+        for route in routes:
+            ip.route("replace", dst=route.destination, gateway=route.gateway)
+
+
+def _processes_in(namespaces: set[int]) -> set[int]:
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or entry.name == "1":
+            continue
+        with contextlib.suppress(OSError):  # it has just ended
+            if (entry / "ns" / "net").stat().st_ino in namespaces:
+                found.add(int(entry.name))
+    return found
+
+
+def _resume_stopped() -> list[str]:
+    """Let every process go on that was stopped (SIGSTOP); gives their names."""
+    resumed = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):  # it has just ended
+            name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+            if rest.split()[0] == "T":
+                os.kill(int(entry.name), signal.SIGCONT)
+                resumed.append(f"{name} was stopped")
+    return resumed

@@ -1,0 +1,41 @@
+"""What can happen to a lab: one file for each kind of fault, each stamped when it takes effect and undone at the end.
+
+A scenario says `with lab.fault(AgentKilled("worker1", restart_after=3)) as fault:`; the command line says
+`lblab fault agent-kill worker1 --restart-after 3s`. To add a kind, copy one of the small files and import it here.
+"""
+
+from harness.faults.agent import AgentKilled, AgentStalled, AgentStopped
+from harness.faults.backend import BackendKilled, BackendMoved, BackendUnready
+from harness.faults.base import Fault, Injected
+from harness.faults.bgp_filter import BgpFiltered
+from harness.faults.control_plane import ApiServerGone, ControllerManagerGone, KubeletGone, OperatorGone
+from harness.faults.impairment import PacketDelay, PacketLoss
+from harness.faults.link import LinkDown
+from harness.faults.node import NodeCrashed, NodeShutDown, NodeSilent
+from harness.faults.router import BgpdKilled, BgpdRestarted, RouterDaemonsRestarted, RouterRebooted
+
+__all__ = [
+    "AgentKilled",
+    "AgentStalled",
+    "AgentStopped",
+    "ApiServerGone",
+    "BackendKilled",
+    "BackendMoved",
+    "BackendUnready",
+    "BgpFiltered",
+    "BgpdKilled",
+    "BgpdRestarted",
+    "ControllerManagerGone",
+    "Fault",
+    "Injected",
+    "KubeletGone",
+    "LinkDown",
+    "NodeCrashed",
+    "NodeShutDown",
+    "NodeSilent",
+    "OperatorGone",
+    "PacketDelay",
+    "PacketLoss",
+    "RouterDaemonsRestarted",
+    "RouterRebooted",
+]

@@ -1,0 +1,110 @@
+"""A whole node goes away: silently, in order, or with everything on it."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Annotated
+
+from harness.faults import process
+from harness.faults.api import asked
+from harness.faults.base import Fault, Steps
+from harness.faults.link import cut, networks
+from harness.faults.parameters import NodeName
+from harness.wait import until
+
+#: Seconds for evicted pods to be gone: their grace period is 30 s unless they say otherwise.
+_DRAINED_WITHIN = 60.0
+
+
+@dataclass(frozen=True)
+class _OfNode(Fault):
+    node: NodeName
+
+    @property
+    def subject(self) -> str:
+        """The node."""
+        return self.node
+
+
+@dataclass(frozen=True)
+class NodeSilent(_OfNode):
+    """Drop all packets of a node in both directions; its processes go on, no carrier is lost.
+
+    With `arp` the switch drops every frame. Without, only IP is dropped, in the node's own packet filter: ARP, and
+    whatever else passes that filter by (AF_PACKET), still works, as with iptables on a real node.
+    """
+
+    arp: Annotated[bool, "Whether ARP is dropped too."] = True
+    name = "node-silent"
+
+    def apply(self, steps: Steps) -> None:
+        """Cut the path, or filter IP."""
+        steps.lab.node(self.node)
+        links = steps.lab.topology.links(self.node)
+        if self.arp:
+            cut(steps, self.node, [link.network for link in links], "path")
+            return
+        devices = ", ".join(f'"{link.device}"' for link in links)
+        # before connection tracking on the way in, after everything on the way out
+        rules = (
+            f"chain in {{ type filter hook prerouting priority -400; iifname {{ {devices} }} drop; }};"
+            f"chain out {{ type filter hook postrouting priority 400; oifname {{ {devices} }} drop; }};"
+        )
+        steps.on_undo(self.node, "IP packets pass again", lambda: steps.backend.set_filter(self.node, "silent", None))
+        steps.do(self.node, "all IP packets dropped", lambda: steps.backend.set_filter(self.node, "silent", rules))
+
+
+@dataclass(frozen=True)
+class NodeCrashed(_OfNode):
+    """End every process on a node at once, pods included, and take its link down.
+
+    A node that loses its power (`silent`) says nothing: the link goes first. `docker kill` of a node, or a reset of
+    its user space, lets its kernel still close the TCP connections: the processes go first.
+    """
+
+    silent: Annotated[bool, "Whether the link goes before the processes, so that nobody hears their end."] = True
+    name = "node-crash"
+
+    def apply(self, steps: Steps) -> None:
+        """Kill and cut, in the order that is wanted."""
+        steps.lab.node(self.node)
+        where = networks(steps.lab.topology, self.node)
+        process.start_all(steps, process.of_host(steps.backend, self.node))
+        if self.silent:
+            cut(steps, self.node, where, "host")
+        steps.do(self.node, "all processes killed", lambda: steps.backend.kill_host(self.node))
+        if not self.silent:
+            cut(steps, self.node, where, "host")
+
+
+@dataclass(frozen=True)
+class NodeShutDown(_OfNode):
+    """Shut a node down in order: drain it, take a label off, stop its processes, take its link down."""
+
+    label: Annotated[str | None, "The label that makes it announce, taken off before the processes stop."] = None
+    name = "node-shutdown"
+
+    def apply(self, steps: Steps) -> None:
+        """Go through the steps of cilium.md 3.4, S4."""
+        node = steps.lab.node(self.node)
+        steps.on_undo(self.node, "uncordoned", lambda: asked(lambda: node.cordon(False)))
+        leaving = {pod["metadata"]["uid"] for pod in node.pods()}
+        steps.do(self.node, "drained", lambda: asked(node.drain))
+        until(
+            f"the pods to leave {self.node}",
+            lambda: leaving & {pod["metadata"]["uid"] for pod in node.pods()},
+            lambda left: not left,
+            within=_DRAINED_WITHIN,
+            every=0.1,
+        )
+        if self.label is not None:
+            key, value = self.label, node.labels.get(self.label)
+            if value is not None:
+                steps.on_undo(self.node, f"label {key} set", lambda: asked(lambda: node.add_label(key, value)))
+                steps.do(self.node, f"label {key} removed", lambda: asked(lambda: node.remove_label(key)))
+        running = process.of_host(steps.backend, self.node)
+        process.start_all(steps, running)
+        for one in reversed(running):
+            process.end(steps, one, signal.SIGTERM, start_on_undo=False)
+        cut(steps, self.node, networks(steps.lab.topology, self.node), "host")

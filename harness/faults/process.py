@@ -1,0 +1,72 @@
+"""Steps that faults of processes share: a signal that is stamped by the lab host, and the start afterwards."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from functools import partial
+
+from harness.backends.base import Backend, Stamp
+from harness.errors import LabError
+from harness.faults.base import Steps
+
+#: Seconds for a process to end after SIGTERM; a kubelet's grace period is 30 s.
+_ENDS_WITHIN = 30.0
+#: Nanoseconds by which a stamp of the lab host may be late: it reads the clock when kill(2) or posix_spawn(3) returns,
+#: which take some 0.01 ms and 1 ms.
+_SIGNAL_RESOLUTION, _START_RESOLUTION = 100_000, 2_000_000
+
+
+def end(steps: Steps, process: str, number: signal.Signals, *, start_on_undo: bool = True) -> None:
+    """End a process with a signal and wait until it is gone; the stamp is the signal's."""
+    backend = steps.backend
+    known(backend, process)
+    if start_on_undo:
+        steps.on_undo(process, "started", lambda: start(backend, process))
+    steps.do(process, f"{_DONE[number]} ({number.name})", lambda: send(backend, process, number))
+    backend.wait_ended(process, _ENDS_WITHIN)
+
+
+_DONE = {signal.SIGKILL: "killed", signal.SIGTERM: "stopped", signal.SIGSTOP: "stalled", signal.SIGCONT: "resumed"}
+
+
+def send(backend: Backend, process: str, number: signal.Signals) -> Stamp:
+    """Send a signal."""
+    return Stamp(backend.signal(process, number), _SIGNAL_RESOLUTION, f"{number.name} taken by the kernel")
+
+
+def start(backend: Backend, process: str) -> Stamp | None:
+    """Start a process and wait until it is ready; None when it runs already."""
+    if backend.processes()[process].pid is not None:
+        return None
+    return Stamp(backend.start(process), _START_RESOLUTION, "process started by the lab host")
+
+
+def start_all(steps: Steps, processes: Sequence[str]) -> None:
+    """On undo, start those of these processes that do not run, in this order."""
+    for process in reversed(processes):
+        steps.on_undo(process, "started", partial(start, steps.backend, process))
+
+
+def of_host(backend: Backend, host: str) -> list[str]:
+    """The running processes of a host, in the order in which they were started."""
+    running = [(state.started_ns or 0, name) for name, state in backend.processes().items() if state.pid is not None]
+    return [name for _, name in sorted(running) if name.partition("/")[0] == host]
+
+
+def known(backend: Backend, process: str) -> None:
+    """Check that a process runs.
+
+    Raises:
+        LabError: when it does not.
+    """
+    state = backend.processes().get(process)
+    if state is None or state.pid is None:
+        raise LabError(f"{process} does not run")
+
+
+def stall(steps: Steps, process: str) -> None:
+    """Keep a process from running until the fault is undone."""
+    known(steps.backend, process)
+    steps.on_undo(process, "resumed (SIGCONT)", lambda: send(steps.backend, process, signal.SIGCONT))
+    steps.do(process, "stalled (SIGSTOP)", lambda: send(steps.backend, process, signal.SIGSTOP))

@@ -1,0 +1,114 @@
+"""A router's routing daemons end, or the whole router reboots."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from harness.faults import process
+from harness.faults.base import Fault, Steps
+from harness.faults.link import cut, networks
+from harness.faults.parameters import Duration, RestartAfter, RouterName
+
+if TYPE_CHECKING:
+    from harness.router import Router
+
+
+@dataclass(frozen=True)
+class _OfRouter(Fault):
+    router: RouterName = None
+
+    @property
+    def subject(self) -> str:
+        """The router."""
+        return self.router or "router"
+
+    def target(self, steps: Steps) -> Router:
+        """The router that is meant."""
+        return steps.lab.router(self.router)
+
+
+@dataclass(frozen=True)
+class BgpdKilled(_OfRouter):
+    """End a router's bgpd with SIGKILL: its TCP connections close; zebra removes its routes."""
+
+    restart_after: RestartAfter = None
+    name = "bgpd-kill"
+
+    @property
+    def lasting(self) -> float | None:
+        """Until the restart."""
+        return self.restart_after
+
+    def apply(self, steps: Steps) -> None:
+        """Send SIGKILL."""
+        process.end(steps, self.target(steps).daemon("bgpd").name, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class BgpdRestarted(_OfRouter):
+    """Ask a router's bgpd to end with SIGTERM, and start it again."""
+
+    restart_after: Annotated[Duration, "The time between."] = 0.0
+    name = "bgpd-restart"
+
+    @property
+    def lasting(self) -> float | None:
+        """Until the restart."""
+        return self.restart_after
+
+    def apply(self, steps: Steps) -> None:
+        """Send SIGTERM."""
+        process.end(steps, self.target(steps).daemon("bgpd").name, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class RouterDaemonsRestarted(_OfRouter):
+    """Stop all of a router's routing daemons and start them again, as OPNsense's "Reload Service" does."""
+
+    restart_after: Annotated[Duration, "The time between."] = 0.0
+    name = "router-daemons-restart"
+
+    @property
+    def lasting(self) -> float | None:
+        """Until the restart."""
+        return self.restart_after
+
+    def apply(self, steps: Steps) -> None:
+        """Stop the daemons, the last started first."""
+        running = process.of_host(steps.backend, self.target(steps).name)
+        process.start_all(steps, running)
+        for one in reversed(running):
+            process.end(steps, one, signal.SIGTERM, start_on_undo=False)
+
+
+@dataclass(frozen=True)
+class RouterRebooted(_OfRouter):
+    """Reboot a router: its links go down, its daemons end, its kernel forgets BGP's routes; later it is back.
+
+    In order the daemons are stopped first and say so to their peers; otherwise the links go first, as when it loses
+    its power.
+    """
+
+    down_for: Annotated[Duration, "Until it is back."] = 5.0
+    orderly: Annotated[bool, "Whether the daemons are stopped before the links go down."] = False
+    name = "router-reboot"
+
+    @property
+    def lasting(self) -> float | None:
+        """Until it is back."""
+        return self.down_for
+
+    def apply(self, steps: Steps) -> None:
+        """Take it down."""
+        host = self.target(steps).name
+        running = process.of_host(steps.backend, host)
+        process.start_all(steps, running)
+        if self.orderly:
+            for one in reversed(running):
+                process.end(steps, one, signal.SIGTERM, start_on_undo=False)
+        cut(steps, host, networks(steps.lab.topology, host), "host")
+        if not self.orderly:
+            steps.do(host, "all processes killed", lambda: steps.backend.kill_host(host))
+        steps.do(host, "routes of BGP flushed", lambda: steps.backend.flush_routes(host, "bgp"))
