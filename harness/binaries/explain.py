@@ -22,6 +22,7 @@ _NO_NETWORK = (
     "Temporary failure in name resolution",
     "no route to host",
     "connection reset by peer",
+    "module lookup disabled by GOPROXY=off",
 )
 _NOT_THERE = ("404 Not Found", "403 Forbidden", "410 Gone", "unknown revision", "no matching versions", "not found:")
 _NOISE = ("go: downloading ", "go: finding ", "go: added ", "go: upgraded ", "#", "note:", "too many errors")
@@ -90,15 +91,17 @@ def no_space(what: str) -> UserError:
     )
 
 
-def no_such_version(wanted: str, known: list[str]) -> UserError:
+def no_such_version(wanted: str, known: list[str], output: str) -> UserError:
     """A Cilium version that nobody serves.
 
     Args:
         wanted: The version asked for.
         known: Versions that are known to exist, ascending.
+        output: What the module proxy said: some of them refuse what they do not hold, whether it exists or not.
     """
-    minor = wanted.rpartition(".")[0]
+    minor = ".".join(wanted.split(".")[:2])
     same = [one for one in known if one.startswith(minor + ".")]
     newest = same[-1] if same else known[-1]
     of = f" of {minor}" if same else ""
-    return UserError(f"Cilium {wanted} does not exist: the newest known{of} is {newest}")
+    refused = ", or this machine's module proxy does not serve it" if "403 Forbidden" in output else ""
+    return UserError(f"Cilium {wanted} does not exist{refused}: the newest known{of} is {newest}")

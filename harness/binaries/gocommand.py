@@ -88,7 +88,10 @@ class Command:
             finally:
                 _end(process)
             out.seek(0)
-            return Result(process.returncode, out.read(), "\n".join(errors))
+            text = out.read()
+            if process.returncode:
+                log.write(text)
+            return Result(process.returncode, text, "\n".join(errors))
 
     def list_packages(self, flags: Sequence[str]) -> Result:
         """Download the modules that the program needs and find the packages that are still to be compiled.

@@ -217,7 +217,7 @@ class CiliumProgram:
         if got.code or "Error" in answer:
             why = answer.get("Error", got.stderr)
             if explain.is_missing(why):
-                raise explain.no_such_version(self.version, [str(one) for one in KNOWN])
+                raise explain.no_such_version(self.version, [str(one) for one in KNOWN], why)
             raise explain.failure(command.what, why, command.log)
         edit = gocommand.ask(command.go, "mod", "edit", "-json", answer["GoMod"])
         if edit.code:
