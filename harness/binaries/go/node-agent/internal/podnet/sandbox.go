@@ -122,7 +122,7 @@ func (s *Sandbox) connect() error {
 	if err := s.configureNode(); err != nil {
 		return err
 	}
-	_ = waitForCarrier; return nil
+	return Inside(s.Netns, waitForCarrier)
 }
 
 // waitForCarrier returns when the pod's side of the link, which was set up before its peer, passes packets. The kernel
