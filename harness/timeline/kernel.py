@@ -35,6 +35,9 @@ _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 #: The kernel announces a lost carrier at most once a second (net/core/link_watch.c), unless the link is urgent: a veth
 #: pair is one when its two ends have different indices.
 _CARRIER_WATCH_NS = 1_000_000_000
+#: Nanoseconds after a link went down at which the routes are read again: the kernel drops them while it tells of the
+#: link, and a daemon that finds them gone puts others in their place.
+_READ_AGAIN_NS = (0, 2_000_000, 10_000_000, 50_000_000, 200_000_000)
 #: Never interesting: multicast and link-local routes and neighbours.
 _NOISE = ("ff", "fe80:", "224.", "169.254.", "::1/")
 
@@ -92,6 +95,21 @@ class KernelWatch:
         self._routes: dict[RouteKey, tuple[str, ...]] = self._read_routes()
         self._neighbours: dict[str, Neighbour] = self._read_neighbours()
         self._seen_ns = time.monotonic_ns()
+        self._routes_read_ns = self._seen_ns
+        self._due: list[int] = []
+
+    @property
+    def due_ns(self) -> int | None:
+        """When `look` is to be called next, if it is."""
+        return self._due[0] if self._due else None
+
+    def look(self) -> list[Event]:
+        """Read the routes again if that is due."""
+        now = time.monotonic_ns()
+        if not self._due or self._due[0] > now:
+            return []
+        self._due = [due for due in self._due if due > now]
+        return list(self._reread_routes(self._routes_read_ns))
 
     def read(self, stamp: Stamp) -> list[Event]:
         """Take what has arrived; everything that is there counts as seen at the stamp."""
@@ -110,7 +128,7 @@ class KernelWatch:
         if overrun:
             events += self._catch_up(stamp)
         self._seen_ns = stamp.at_ns
-        return events
+        return events + self.look()
 
     def close(self) -> None:
         """Close its sockets."""
@@ -199,7 +217,9 @@ class KernelWatch:
             watched = now is not None and now.up and message.get_attr("IFLA_LINK") == index
             wide = Stamp(stamp.at_ns, max(stamp.resolution_ns, _CARRIER_WATCH_NS)) if watched else stamp
             yield self._link_event(event.LINK_GONE if now is None else event.LINK_DOWN, device, now, wide)
-            yield from self._reread_routes(wide)
+            if self._with_routes:
+                self._routes_read_ns = stamp.at_ns - wide.resolution_ns
+                self._due = [stamp.at_ns + delay for delay in _READ_AGAIN_NS]
         elif now is not None and now.works:
             yield self._link_event(event.LINK_UP, device, now, stamp)
 
@@ -237,19 +257,21 @@ class KernelWatch:
         text = f"{self.host}'s kernel had more to tell than was read; its tables are read again"
         data = {"from_ns": self._seen_ns, "to_ns": stamp.at_ns}
         yield Event(stamp.at_ns, self.source, event.BLIND, self.host, text, lost.resolution_ns, data)
-        yield from self._reread_routes(lost)
+        yield from self._reread_routes(self._seen_ns)
         current = self._read_neighbours()
         for address in {*self._neighbours, *current}:
             yield from self._neighbour_change(address, current.get(address), lost, f"{self.source} (read again)")
 
-    def _reread_routes(self, stamp: Stamp) -> Iterator[Event]:
+    def _reread_routes(self, since_ns: int) -> Iterator[Event]:
+        """Find what has changed since a moment without being announced."""
         if not self._with_routes:
             return
+        self._routes_read_ns = time.monotonic_ns()
         current = self._read_routes()
         now = time.monotonic_ns()
-        late = Stamp(now, now - stamp.at_ns + stamp.resolution_ns)
         for key in {*self._routes, *current}:
-            yield from self._route_change(key, current.get(key), late, f"{self.source} (read again)")
+            stamp = Stamp(now, now - since_ns)
+            yield from self._route_change(key, current.get(key), stamp, f"{self.source} (read again)")
 
     def _read_routes(self) -> dict[RouteKey, tuple[str, ...]]:
         if not self._with_routes:

@@ -25,6 +25,10 @@ LANES = {
 _ALIVE = frozenset({"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"})
 #: bgpd puts a route into its table at most so long before or after BMP has told of the peer's UPDATE.
 _SAME_UPDATE_NS = 50_000_000
+#: A fault that signals or starts a process is told of by whoever injects it and by the supervisor.
+_SAME_SIGNAL_NS = 10_000_000
+#: A line of a log that begins like one that came so shortly before says nothing new.
+_REPEATED_NS, _OPENING = 1_000_000_000, 40
 
 
 def lane(each: Event) -> str:
@@ -32,23 +36,37 @@ def lane(each: Event) -> str:
     return LANES.get(each.kind.partition(".")[0], each.kind)
 
 
+def said(each: Event) -> str:
+    """An event's text with what it happened to, which only faults leave out."""
+    return each.text if each.kind != event.FAULT or each.subject in each.text else f"{each.subject} {each.text}"
+
+
 def notable(events: Iterable[Event]) -> Iterator[Event]:
     """Leave out what says nothing new.
 
     That is a neighbour that is confirmed as usual, a route that enters or leaves the table as the peer has just asked,
-    and the supervisor's word on a process that a fault is already told of.
+    the supervisor's word on a process that a fault is already told of, and a process that repeats itself in its log.
     """
     ordered = sorted(events, key=lambda each: each.at_ns)
-    said = {
+    said_of = {
         kind: [each for each in ordered if each.kind == kind] for kind in (event.ANNOUNCE, event.WITHDRAW, event.FAULT)
     }
+    logged: dict[tuple[str, str], int] = {}
     for each in ordered:
         if each.kind == event.NEIGHBOUR and _usual(each):
             continue
-        if each.kind == event.ACCEPTED and _follows(each, said[event.ANNOUNCE]):
+        if each.kind == event.ACCEPTED and _follows(each, said_of[event.ANNOUNCE]):
             continue
-        if each.kind == event.DROPPED and _follows(each, said[event.WITHDRAW]):
+        if each.kind == event.DROPPED and _follows(each, said_of[event.WITHDRAW]):
             continue
+        if each.kind in (event.SIGNALLED, event.STARTED) and _by_fault(each, said_of[event.FAULT]):
+            continue
+        if each.kind == event.LOG:
+            opening = (each.subject, each.text[: len(each.subject) + _OPENING])
+            repeated = each.at_ns - logged.get(opening, -_REPEATED_NS) < _REPEATED_NS
+            logged[opening] = each.at_ns
+            if repeated:
+                continue
         yield each
 
 
@@ -56,6 +74,10 @@ def _usual(each: Event) -> bool:
     before = each.data.get("before") or {}
     same = before.get("mac") == each.data.get("mac")
     return same and before.get("state") in _ALIVE and each.data.get("state") in _ALIVE
+
+
+def _by_fault(each: Event, faults: list[Event]) -> bool:
+    return any(fault.subject == each.subject and abs(each.at_ns - fault.at_ns) <= _SAME_SIGNAL_NS for fault in faults)
 
 
 def _follows(each: Event, updates: list[Event]) -> bool:

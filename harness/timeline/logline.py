@@ -36,7 +36,7 @@ _ROUTINE = re.compile(
 )
 #: Pairs that say where a line comes from, not what it says.
 _ORIGIN = frozenset(
-    {"time", "level", "msg", "now_ns", "module", "subsys", "component", "source", "instance", "Topic", "asn"}
+    {"time", "level", "msg", "now_ns", "module", "subsys", "component", "source", "instance", "Topic", "State", "asn"}
 )
 
 

@@ -64,6 +64,7 @@ class Recorder:
         self._first: Callable[[Stamp], list[Event]] = lambda _: []
         self._late: deque[int] = deque([0], maxlen=_CHECKS)
         self._names = Names(plan.names)
+        self._kernels: list[KernelWatch] = []
         self._follow_kernels()
         self._follow_routers()
         self._follow_logs()
@@ -77,9 +78,10 @@ class Recorder:
         self._write(self._first(Stamp(returned, _SECOND)))
         while True:
             waits_from = time.monotonic_ns()
-            ready = self._selector.select(_CHECK_EVERY)
+            timeout = self._timeout(waits_from)
+            ready = self._selector.select(timeout)
             now = time.monotonic_ns()
-            if not ready:
+            if not ready and timeout == _CHECK_EVERY:
                 self._late.append(max(0, now - waits_from - int(_CHECK_EVERY * 1e9)))
             # what was ready at once may have come at any time since the loop last looked
             unseen = now - returned if now - waits_from < _FLOOR_NS else 0
@@ -87,6 +89,13 @@ class Recorder:
             returned = now
             for key, _ in ready:
                 self._write(key.data(stamp))
+            for watch in self._kernels:
+                self._write(watch.look())
+
+    def _timeout(self, now: int) -> float:
+        """Seconds until something has to be looked at that announces nothing."""
+        due = min((watch.due_ns for watch in self._kernels if watch.due_ns is not None), default=None)
+        return _CHECK_EVERY if due is None else min(_CHECK_EVERY, max(0.0, (due - now) / 1e9))
 
     def _write(self, events: list[Event]) -> None:
         with self._writing:
@@ -101,6 +110,7 @@ class Recorder:
                 return self._around.socket(host, socket.AF_NETLINK, socket.SOCK_RAW)
 
             watch = KernelWatch(host, make, self._names, ports=what.ports, routes=what.routes)
+            self._kernels.append(watch)
             self._selector.register(watch.socket, selectors.EVENT_READ, watch.read)
 
     def _follow_routers(self) -> None:

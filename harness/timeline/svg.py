@@ -21,7 +21,7 @@ _ROW, _GAP = 15, 6
 _BAR = 10
 #: Width of a character at 11 px, on the wide side for a proportional font, so that an estimate never is too short.
 _CHARACTER = 6.0
-_LONGEST = 62
+_LONGEST = 110
 #: More events than this are not drawn: the groups that explain least are left out first.
 _MOST = 140
 _DISPENSABLE = ("log", "ARP/NDP", "process")
@@ -38,7 +38,8 @@ _COLOURS = {
     "blind": "#667085",
 }
 _STYLE = (
-    "text{font:11px system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif;fill:#1d2939}"
+    "text{font:11px system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif;fill:#1d2939;"
+    "stroke:#fff;stroke-width:3px;stroke-linejoin:round;paint-order:stroke}"
     ".title{font-size:14px;font-weight:600}.lane{font-weight:600}.tick{fill:#667085;font-size:10px}"
     ".at{fill:#667085}.grid{stroke:#eaecf0}.edge{stroke:#d0d5dd}.fault{stroke:#b42318;stroke-dasharray:4 3}"
     ".outage{fill:#fee4e2}"
@@ -125,7 +126,7 @@ def render(timeline: Timeline, *, title: str = "", width: int = 1280) -> str:
 
 def _heading(drawn: Sequence[Event]) -> str:
     fault = next((each for each in drawn if each.kind == event.FAULT), None)
-    return fault.text if fault else "Timeline"
+    return lanes.said(fault) if fault else "Timeline"
 
 
 # -- choice and scale ------------------------------------------------------------------------------------------------
@@ -170,7 +171,7 @@ def _lane(name: str, drawn: Sequence[Event], axis: _Axis) -> _Lane:
     for span in spans(members, axis.end_ns):
         _place(lane, axis, span.begin_ns, span.text, span.text, span=span)
     for each in members:
-        _place(lane, axis, each.at_ns, each.text, _tooltip(each, axis))
+        _place(lane, axis, each.at_ns, lanes.said(each), _tooltip(each, axis))
     return lane
 
 
@@ -179,11 +180,13 @@ def _place(lane: _Lane, axis: _Axis, at_ns: int, text: str, full: str, *, span: 
     x = axis.x(at_ns)
     end_x = axis.x(min(span.end_ns, axis.end_ns)) if span else None
     at = "" if span else f"{axis.seconds(at_ns):.3f}"
-    short = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-    length = (len(short) + (len(at) + 1 if at else 0)) * _CHARACTER
-    right = (end_x or x) + 7
-    fits_right = right + length <= axis.width - 4
-    if fits_right:
+    right, stamped = (end_x or x) + 7, len(at) + 1 if at else 0
+    room_right, room_left = axis.width - 4 - right, x - 7 - _LEFT
+    to_right = room_right >= min(room_left, (len(text) + stamped) * _CHARACTER)
+    longest = min(_LONGEST, int((room_right if to_right else room_left) / _CHARACTER) - stamped)
+    short = text if len(text) <= longest else text[: max(longest - 1, 0)] + "…"
+    length = (len(short) + stamped) * _CHARACTER
+    if to_right:
         begin, end, text_x, anchor = x - 5, right + length + 6, right, "start"
     else:
         begin, end, text_x, anchor = x - 7 - length - 6, (end_x or x) + 5, x - 7, "end"
@@ -196,7 +199,7 @@ def _place(lane: _Lane, axis: _Axis, at_ns: int, text: str, full: str, *, span: 
 
 def _tooltip(each: Event, axis: _Axis) -> str:
     stamp = f"{axis.seconds(each.at_ns):+.6f} s, exact to {each.resolution_ns / 1e6:.3f} ms"
-    return f"{each.text} [{stamp}; {each.source}, {each.kind}]"
+    return f"{lanes.said(each)} [{stamp}; {each.source}, {each.kind}]"
 
 
 # -- ink -------------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def line(each: Event, zero_ns: int) -> str:
     """One event as one line."""
     seconds = (each.at_ns - zero_ns) / 1e9
     within = f"  (within {_span(each.resolution_ns)} before)" if each.resolution_ns > _SHOWN_NS else ""
-    return f"{seconds:+{_TIME - 2}.3f} s  {lanes.lane(each):<{_LANE}}  {each.text}{within}"
+    return f"{seconds:+{_TIME - 2}.3f} s  {lanes.lane(each):<{_LANE}}  {lanes.said(each)}{within}"
 
 
 def _span(nanoseconds: int) -> str:
