@@ -230,7 +230,7 @@ class KernelWatch:
             event.LINK_DOWN: "has no carrier" if now and now.up else "is down",
         }[kind]
         port = self._ports.get(device) or f"{self.host}'s link {device}"
-        data = {"device": device, "up": bool(now and now.up), "carrier": bool(now and now.carrier)}
+        data = {"device": device, "port": port, "up": bool(now and now.up), "carrier": bool(now and now.carrier)}
         return Event(stamp.at_ns, self.source, kind, self.host, f"{port} {what}", stamp.resolution_ns, data)
 
     def _address(self, message: Any, stamp: Stamp, *, gone: bool) -> Iterator[Event]:

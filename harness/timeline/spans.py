@@ -45,7 +45,7 @@ _STATES = (
     _State(
         (event.LINK_DOWN, event.LINK_GONE),
         (event.LINK_UP,),
-        lambda e: f"{e.subject} {e.data.get('device', '')}".strip(),
+        lambda e: str(e.data.get("port", e.subject)),
         "{} down",
     ),
     _State((event.FIB_DELETE,), (event.FIB_ADD,), lambda e: f"{e.subject}: {e.data.get('prefix')}", "no route at {}"),
@@ -61,6 +61,8 @@ def spans(events: Iterable[Event], end_ns: int) -> Iterator[Span]:
     """
     open_states: dict[tuple[_State, str], int] = {}
     for each in events:
+        if each.kind == event.BLIND and "from_ns" in each.data:
+            yield Span(int(each.data["from_ns"]), int(each.data["to_ns"]), each.text)
         for state in _STATES:
             key = (state, state.key(each))
             if each.kind in state.begins:

@@ -106,11 +106,11 @@ def render(timeline: Timeline, *, title: str = "", width: int = 1280) -> str:
     """
     drawn, left_out = _chosen(timeline)
     axis = _axis(drawn, timeline.zero_ns, width)
-    shown = [_lane(name, drawn, axis) for name in dict.fromkeys(lanes.LANES.values())]
+    shown = [_lane(name, drawn, timeline, axis) for name in dict.fromkeys(lanes.LANES.values())]
     shown = [lane for lane in shown if lane.labels]
     height = _TOP + sum(lane.height for lane in shown) + _BOTTOM
-    body = [*_shades(drawn, axis, height), *_grid(axis, height), *_lanes(shown, axis)]
-    body += _fault_lines(drawn, axis, height)
+    body = [*_shades(drawn, axis, height), *_grid(axis, height)]
+    body += [*_fault_lines(drawn, axis, height), *_lanes(shown, axis)]
     heading = title or _heading(drawn)
     note = f"{left_out} events of lesser interest are not drawn" if left_out else ""
     head = (
@@ -165,13 +165,14 @@ def _ticks(axis: _Axis) -> Iterator[tuple[float, str]]:
 # -- layout ----------------------------------------------------------------------------------------------------------
 
 
-def _lane(name: str, drawn: Sequence[Event], axis: _Axis) -> _Lane:
+def _lane(name: str, drawn: Sequence[Event], timeline: Timeline, axis: _Axis) -> _Lane:
     lane = _Lane(name)
-    members = [each for each in drawn if lanes.lane(each) == name]
-    for span in spans(members, axis.end_ns):
-        _place(lane, axis, span.begin_ns, span.text, span.text, span=span)
-    for each in members:
-        _place(lane, axis, each.at_ns, lanes.said(each), _tooltip(each, axis))
+    # what ends a state may be left out of the drawing
+    for span in spans((each for each in timeline if lanes.lane(each) == name), axis.end_ns):
+        _place(lane, axis, max(span.begin_ns, axis.begin_ns), span.text, span.text, span=span)
+    for each in drawn:
+        if lanes.lane(each) == name and each.kind != event.BLIND:
+            _place(lane, axis, each.at_ns, lanes.said(each), _tooltip(each, axis))
     return lane
 
 
