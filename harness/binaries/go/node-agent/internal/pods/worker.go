@@ -218,8 +218,12 @@ func (w *worker) publish(again bool) {
 	pod, _ := w.latest()
 	status := w.status(pod)
 	w.conditions = status.Conditions
-	w.publisher.set(status, again)
+	w.show(pod, status)
+	w.publisher.set(status, again) // last: what the API server shows, the control socket shows as well
+}
 
+// show prepares what the control socket lists.
+func (w *worker) show(pod *v1.Pod, status v1.PodStatus) {
 	view := control.Pod{
 		Namespace: pod.Namespace, Name: pod.Name, UID: string(pod.UID), Ready: isTrue(status.Conditions, v1.PodReady),
 		Serving: w.process != nil && w.serving, Restarts: w.record.Restarts, Terminating: pod.DeletionTimestamp != nil,
