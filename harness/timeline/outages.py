@@ -31,8 +31,8 @@ def events(outages: Iterable[Outage], subject: str, resolution_ns: int | None = 
             "begin_ns": outage.start,
             "end_ns": outage.end if ended else None,
             "direction": outage.direction,
-            "place": outage.place,
-            "places": {str(place): count for place, count in outage.places.items()},
+            "place": outage.place.value if outage.place else None,
+            "places": {place.value: count for place, count in outage.places.items()},
         }
         where = f" ({outage.direction})" if outage.direction != "unknown" else ""
         yield Event(outage.start, _SOURCE, event.OUTAGE_BEGIN, subject, f"{what}: packets are lost", resolution, data)
