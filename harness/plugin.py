@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import sys
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from harness.errors import LblabError, MissingCapability, Untrusted, UserError
-from harness.testing import results, summary
+from harness.testing import results, summary, timelines
 from harness.testing.pool import LabFacts, LabPool, Settings, Timers
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if (path := config.getoption("lab_results")) is not None:
             config.option.lab_results = str(Path(path).absolute())  # workers may run elsewhere
             results.start(Path(path))
+            timelines.start(Path(path))
         for path in config.getoption("manifests"):
             if not Path(path).exists():
                 raise UserError("there is no such file or folder", file=path)
@@ -228,7 +230,9 @@ def lab(request: pytest.FixtureRequest, _labs: LabPool) -> Iterator[Lab]:
     record.lab = facts.as_dict()
     for name in ("backend", "cilium_version", "topology", "provenance"):
         request.node.user_properties.append((f"lab.{name}", getattr(facts, name)))
+    record.begin_ns = time.monotonic_ns()
     yield given
+    _keep_timeline(request.config, record, given)
     record.put_back = _labs.give_back(given, failed=record.outcome == "failed")
     if record.put_back:
         request.node.user_properties.append(("lab.put_back", "; ".join(record.put_back)))
@@ -306,22 +310,28 @@ def pytest_runtest_makereport(
         report.longrepr = f"{type(error).__name__}: {error}"
     lab = cast("Lab | None", getattr(item, "funcargs", {}).get("lab"))
     if report.failed and lab is not None and call.when == "call":
-        report.sections += _sections(lab)
+        report.sections += _sections(lab, item.stash[_record].begin_ns)
     if _uses_lab(item):
         _note(item, report)
     return report
 
 
-def _sections(lab: Lab) -> list[tuple[str, str]]:
+def _keep_timeline(config: pytest.Config, record: results.Record, lab: Lab) -> None:
+    """Keep what happened in a scenario beside its result."""
+    path = config.getoption("lab_results")
+    if path is not None:
+        happened = lab.timeline.events(record.begin_ns)
+        record.timeline = timelines.save(Path(path), record.scenario, happened)
+
+
+def _sections(lab: Lab, since_ns: int) -> list[tuple[str, str]]:
     """Collect what explains a failure: the chain of links from the session to the backend, and the timeline."""
     try:
         chain = "\n".join(f"{'holds' if link.ok else 'BROKEN':<7} {link}" for link in lab.chain().links)
     except (LblabError, OSError, LookupError, ValueError) as error:
         chain = f"could not be read: {error}"  # a lab in pieces must not hide the failure itself
     sections = [(f"lab {lab.name}: chain of links", chain)]
-    timeline = getattr(lab, "timeline", None)
-    if timeline is not None:
-        sections.append((f"lab {lab.name}: timeline", str(timeline)))
+    sections.append((f"lab {lab.name}: timeline", timelines.section(lab.timeline.events(since_ns))))
     return sections
 
 

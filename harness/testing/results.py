@@ -26,6 +26,8 @@ class Record:
         put_back: What the scenario left behind and the reset had to put back.
         properties: What it recorded with `record_property`.
         measured: Every expectation of an outage: verdict, interval, trust, prediction, and each run's figures.
+        timeline: The file of what happened, relative to the folder of the results.
+        begin_ns: When it was given its lab, nanoseconds of CLOCK_MONOTONIC.
     """
 
     scenario: str
@@ -36,6 +38,8 @@ class Record:
     put_back: list[str] = field(default_factory=list)
     properties: dict[str, Any] = field(default_factory=dict)
     measured: list[dict[str, Any]] = field(default_factory=list)
+    timeline: str | None = None
+    begin_ns: int = 0
 
     def line(self) -> bytes:
         """Render the record as one line of JSON, with the moment it was written (UTC)."""
@@ -51,6 +55,7 @@ class Record:
             "put_back": self.put_back,
             "properties": self.properties,
             "measured": self.measured,
+            "timeline": self.timeline,
         }
         return _line(content)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.timeline import journal
+
 pytest_plugins = ["pytester"]
 
 #: lblab need not be installed for its own tests.
@@ -18,6 +20,8 @@ FAKES = """
 import os, sys, types
 from pathlib import Path
 from harness.errors import LabError, MissingCapability, UserError, WaitTimeout
+from harness.timeline.event import Event
+from harness.timeline.timeline import Timeline
 
 LOG = Path(__file__).with_name("log")
 
@@ -37,7 +41,12 @@ class Lab:
             kind="netns", provenance={"kube": "1.34.4"}, stages={"booted": 1.5}, stand_ins=["a stand-in"])
         self.nodes = {"worker1": object()}
         self.dirt, self.stuck, self.quickened = [], False, []
+        self.timeline = types.SimpleNamespace(events=self.happened)
         log(f"open {path.stem}")
+    def happened(self, since_ns):
+        def log(at_ns, text): return Event(at_ns, "test", "log", "opnsense", text, 1, {})
+        events = [log(since_ns - 1, "before the scenario"), log(since_ns + 1, "within the scenario")]
+        return Timeline(e for e in events if e.at_ns >= since_ns)
     def mark_clean(self): pass
     def router(self): return "the router"
     def client(self): return "the client"
@@ -222,9 +231,12 @@ def test_a(lab):
             "*chain of links*",
             "holds   session up",
             "BROKEN  no route in the kernel",
+            "*timeline*",
+            "*log * within the scenario",
         ]
     )
     result.stdout.no_fnmatch_line("*harness/wait.py*")
+    result.stdout.no_fnmatch_line("*before the scenario*")
 
 
 def test_keep_lab_leaves_the_first_failed_lab_as_it_was(project: pytest.Pytester) -> None:
@@ -258,6 +270,8 @@ def test_every_scenario_is_a_json_line_with_its_lab(project: pytest.Pytester, wo
     if workers:
         pytest.importorskip("xdist")
     project.path.joinpath("out.jsonl").write_text("old\n")
+    old = project.mkdir("out.timelines") / "old.svg"
+    old.touch()
     result = run(project, SCENARIOS, "--lab-results", "out.jsonl", "--junitxml", "junit.xml", *workers)
     result.assert_outcomes(passed=2, failed=1, skipped=1, xfailed=1)
     labs = [line for line in records(project) if line["kind"] == "lab"]
@@ -281,6 +295,10 @@ def test_every_scenario_is_a_json_line_with_its_lab(project: pytest.Pytester, wo
     assert len(passed["lab"]["provenance"]) == 12
     assert (passed["lab"]["worker"] is None) == (not workers)
     assert set(passed["seconds"]) == {"setup", "call", "teardown"}
+    assert not old.exists()
+    kept = journal.load(project.path / passed["timeline"])
+    assert [each.text for each in kept] == ["within the scenario"]
+    assert (project.path / passed["timeline"]).with_suffix(".svg").exists()
     xml = (project.path / "junit.xml").read_text()
     assert 'name="lab.backend" value="netns"' in xml
     assert '<testsuite name="pytest"' in xml
