@@ -45,8 +45,9 @@ def svg(title: str, text: str) -> str:
     lines = console.render_lines(rendered, console.options, pad=False)
     columns = max((sum(len(one.text) for one in line) for line in lines), default=0)
     width, height = columns * _WIDTH + 2 * _FRAME, len(lines) * _HEIGHT + 2 * _FRAME + _BAR
+    size = f'viewBox="0 0 {width:.0f} {height}" width="{width:.0f}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" role="img" xml:space="preserve">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" xml:space="preserve">',
         f"<title>{escape(title)}</title>",
         "<style>text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre}"
         "</style>",
