@@ -56,6 +56,7 @@ as_root() {
 
 install_packages() {
     packages=$(missing_packages)
+    packages=${packages% }
     [ -n "$packages" ] || return 0
     if ! have apt-get; then
         fail "install these first, under the names that your distribution gives them: $packages"
@@ -64,7 +65,7 @@ install_packages() {
         fail "install these first, as root: apt-get install $packages"
     fi
     say "installing $packages"
-    case " $packages" in *" frr "*) fresh_frr=yes ;; *) fresh_frr= ;; esac
+    case " $packages " in *" frr "*) fresh_frr=yes ;; *) fresh_frr= ;; esac
     apt="env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
     # a stale list may still do, and a machine without network has its own way of saying so
     as_root $apt update >&2 || say "the package lists could not be updated; trying with those that are there"
@@ -75,8 +76,8 @@ install_packages() {
         as_root systemctl disable --now frr.service >/dev/null 2>&1 || :
     fi
     packages=$(missing_packages)
-    case " $packages" in
-        " ") ;;
+    case $packages in
+        "") ;;
         *python3*) fail "Python 3.11 or later is needed, and this distribution has an older one: install it and name it, make PYTHON=/path/to/python3.12" ;;
         *) fail "still missing after apt-get install: $packages" ;;
     esac
