@@ -77,7 +77,7 @@ def _line(document: yamlfile.Node, index: int, message: str) -> int:
     entry = document.at(index)
     keys = entry.value if entry is not None and isinstance(entry.value, dict) else {}
     words = message.replace(":", " ").replace("'", " ").split()
-    about = next((key for key in keys if key in words or str(keys[key]) in words), None)
+    about = next((word for word in words if word in keys and word != "fault"), "fault" if "fault" in keys else None)
     return document.line_of(index) if about is None else document.line_of(index, about)
 
 

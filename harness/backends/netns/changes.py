@@ -17,8 +17,9 @@ from typing import Any
 from harness.backends.base import Impairment
 from harness.backends.netns import impairment, kernel_ops
 from harness.backends.netns.namespaces import NETNS_FOLDER, in_netns
+from harness.backends.netns.network import IFA_F_NODAD
 from harness.backends.netns.rpc import Operation
-from harness.backends.netns.spec import FABRIC, HostSpec, Interface
+from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Route
 
 #: Every packet filter of a fault is a table of its own whose name begins so.
 TABLE = "lblab_fault_"
@@ -77,10 +78,12 @@ class Changes:
 
     def _set_up(self, interface: Interface, up: bool) -> kernel_ops.Interval:
         interval = kernel_ops.set_up(interface.device, up)
-        if up:
-            # the kernel drops routes, and IPv6 addresses, with the link; whoever configured the host would bring
-            # them back when it comes up, and traffic passes only then
-            _configure(interface, [r for r in self._spec.routes if r.namespace == interface.namespace])
+        # The kernel drops static routes, and IPv6 addresses, with the link. Whoever configured the host would bring
+        # them back when it comes up, and traffic passes only then.
+        six = [address for address in interface.addresses if ":" in address]
+        routes = [route for route in self._spec.routes if route.namespace == interface.namespace]
+        if up and (six or routes):
+            _configure(interface.device, six, routes)
             interval.after = time.monotonic_ns()
         return interval
 
@@ -162,15 +165,14 @@ class Changes:
         return [what for what, _ in left] + _resume_stopped()
 
 
-def _configure(interface: Interface, routes: list[Any]) -> None:
+def _configure(device: str, addresses: list[str], routes: list[Route]) -> None:
     from pyroute2 import IPRoute
 
     with IPRoute() as ip:
-        index = ip.link_lookup(ifname=interface.device)[0]
-        for address in interface.addresses:
+        index = ip.link_lookup(ifname=device)[0]
+        for address in addresses:
             host, _, length = address.partition("/")
-            if ":" in host:  # IPv4 addresses outlast a link that is down
-                ip.addr("replace", index=index, address=host, prefixlen=int(length), flags=0x02)
+            ip.addr("replace", index=index, address=host, prefixlen=int(length), flags=IFA_F_NODAD)
         for route in routes:
             ip.route("replace", dst=route.destination, gateway=route.gateway)
 

@@ -12,7 +12,7 @@ from harness.backends.netns.namespaces import NETNS_FOLDER, create_netns, in_net
 from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Route
 
 # <linux/if_addr.h>: an address that is usable at once, without duplicate address detection (RFC 4862)
-_IFA_F_NODAD = 0x02
+IFA_F_NODAD = 0x02
 # <linux/sockios.h>, <linux/if.h>
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
@@ -78,7 +78,7 @@ def _host(interfaces: list[Interface], routes: list[Route]) -> None:
             for address in interface.addresses:
                 host, _, length = address.partition("/")
                 six = ":" in host
-                extra = {"flags": _IFA_F_NODAD} if six else {}
+                extra = {"flags": IFA_F_NODAD} if six else {}
                 ip.addr("add", index=index, address=host, prefixlen=int(length), **extra)
         for route in routes:
             ip.route("add", dst=route.destination, gateway=route.gateway)
