@@ -17,7 +17,8 @@ from harness.traffic.outages import Outage
 from harness.verdict import trust
 from harness.verdict.budget import Sample
 from harness.verdict.predict import Prediction
-from harness.verdict.trust import CpuTimes, ProbeQuality, Trust
+from harness.verdict.sample import quality
+from harness.verdict.trust import CpuTimes, Trust
 from harness.wait import until
 
 if TYPE_CHECKING:
@@ -97,7 +98,20 @@ class Measured:
 
 
 class Probe:
-    """Isochronous UDP from a client to an address; a context manager that measures from entry to exit."""
+    """Isochronous UDP from a client to an address; a context manager that measures from entry to exit.
+
+    Args:
+        lab: The lab.
+        address: Where to, such as a service's address.
+        port: The UDP port there.
+        client: The client's name; the lab's first one by default.
+        rate: Packets a second of each flow.
+        flows: Flows with ports of their own, which spread over the router's equal next hops.
+        size: Payload in bytes.
+        source_port: Of the first flow, one more for each further one; 0 lets the kernel choose.
+        taps: Listen at every node, too, so that a loss is placed before or behind it.
+        name: What results call it.
+    """
 
     def __init__(
         self,
@@ -110,6 +124,7 @@ class Probe:
         flows: int = 1,
         size: int = 100,
         source_port: int = 0,
+        taps: bool = False,
         name: str | None = None,
     ) -> None:
         self._lab = lab
@@ -125,6 +140,8 @@ class Probe:
             self._options.append(f"--source-port={source_port}")
         self._flows = flows
         self._process: subprocess.Popen[bytes] | None = None
+        self._tapped = [self._out.with_suffix(f".{node}.tap") for node in lab.nodes] if taps else []
+        self._taps: list[subprocess.Popen[bytes]] = []
         self._cpu: tuple[CpuTimes, int] | None = None
         self._measured: Measured | None = None
         self._started_ns = 0
@@ -136,10 +153,11 @@ class Probe:
             LabError: when no answers come.
         """
         command = [str(self._lab.backend.lablet), "probe", *self._options, f"--out={self._out}", "--stdin"]
-        # -stdin: the probe ends with this process, whatever ends it
-        self._process = subprocess.Popen(
-            self._lab.backend.argv(self._client, command), stdin=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        for node, path in zip(self._lab.nodes, self._tapped, strict=False):
+            tap = [str(self._lab.backend.lablet), "tap", "--iface=eth0", f"--out={path}", "--stdin"]
+            self._taps.append(_popen(self._lab.backend.argv(node, tap)))
+        # -stdin: they end with this process, whatever ends it
+        self._process = _popen(self._lab.backend.argv(self._client, command))
         until(
             f"answers from {self._address}:{self._port}",
             self._answers,
@@ -173,12 +191,12 @@ class Probe:
         cpu = trust.load(before, _cpu_now(), self._lab.backend.cpu_ticks() - ticks)
         self._end()
         run = records.read(self._out)
-        analysis = analyse(run, logs=list(self._logs()))
+        analysis = analyse(run, logs=list(self._logs()), taps=[records.read_tap(path) for path in self._tapped])
         self._measured = Measured(
             name=self.name,
             address=self._address,
             analysis=analysis,
-            trust=trust.judge(cpu=cpu, probes=[_quality(run, analysis)]),
+            trust=trust.judge(cpu=cpu, probes=[quality(run, analysis, around=analysis.longest)]),
             started_ns=self._started_ns,
             ended_ns=ended,
             records=self._out,
@@ -195,18 +213,9 @@ class Probe:
 
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        if process.stdin:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-        try:
-            process.wait(_ENDS_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stderr:
-            process.stderr.close()
+        taps, self._taps = self._taps, []
+        for each in ([process] if process else []) + taps:
+            _stop(each)
 
     @property
     def measured(self) -> Measured:
@@ -239,17 +248,17 @@ def together(probes: Mapping[str, Probe]) -> Iterator[None]:
         yield
 
 
-def _quality(run: records.Run, analysis: Analysis) -> ProbeQuality:
-    end = run.end
-    return ProbeQuality(
-        interval_ms=run.header.interval / _MS,
-        spacing_p99_ms=(end.spacing_p99 if end and end.spacing_p99 is not None else run.header.interval) / _MS,
-        own_gap_ms=max((o.unobserved for o in analysis.outages), default=analysis.own_gaps) / _MS,
-        stamps=end.replies if end else 0,
-        stamps_replaced=(end.stamps_replaced or 0) if end else 0,
-        clock_steps=(end.clock_steps or 0) if end else 0,
-        socket_drops=(end.socket_drops or 0) if end else 0,
-    )
+def _popen(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Close its standard input, which ends it; it writes its last records first."""
+    try:
+        process.communicate(timeout=_ENDS_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
 
 
 def _cpu_now() -> CpuTimes:

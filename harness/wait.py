@@ -91,3 +91,11 @@ def steady(
         if now >= window:
             return state
         pause.wait(every)
+
+
+def let_pass(seconds: float) -> None:
+    """Let a window pass in which something else is observed, such as traffic after the last timer could have fired.
+
+    This waits for nothing: where there is an event to wait for, use `until`.
+    """
+    threading.Event().wait(seconds)

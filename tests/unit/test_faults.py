@@ -146,7 +146,7 @@ def test_a_fault_that_is_forgotten_is_not_undone(lab: FakeLab) -> None:
 
 
 def test_waiting_for_an_end_that_does_not_come_is_an_error(lab: FakeLab) -> None:
-    with lab.fault(Noted()) as fault, pytest.raises(LabError, match="noted worker1 still lasts after 0.01 s"):
+    with lab.fault(Noted()) as fault, pytest.raises(LabError, match=r"noted worker1 still lasts after 0\.01 s"):
         fault.wait_undone(0.01)
 
 
@@ -282,7 +282,7 @@ def test_a_schedule_makes_each_fault_happen_in_its_time_and_undoes_all(lab: Fake
     assert told == events
     began = {event.subject: (event.at_ns - start) / MS for event in events if event.text == "first"}
     assert 100 <= began["a"] < 200
-    assert 200 <= began["b"]
+    assert began["b"] >= 200
     ended = next(event.at_ns for event in events if event.text == "first back")
     assert (ended - start) / MS >= 300
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -41,11 +42,18 @@ func Main(ctx context.Context, arguments []string) error {
 	limit := f.Int64("max", 10_000_000, "log so many packets at most")
 	length := f.Duration("for", 0, "length of the run; 0: until SIGTERM")
 	out := f.String("out", "", "file for the records; default standard output")
+	stdin := f.Bool("stdin", false, "stop when standard input is closed")
 	if err := f.Parse(arguments); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if *stdin {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			stop()
+		}()
+	}
 	if *length > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, *length)

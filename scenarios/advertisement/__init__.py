@@ -1,0 +1,1 @@
+"""Scenarios: ordinary tests on a lab; see docs/scenarios.md."""

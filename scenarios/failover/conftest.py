@@ -1,0 +1,52 @@
+"""Two announcing nodes, a router with graceful restart and one without: `topologies/failover.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from harness.lab import Lab
+from harness.measure import Measured, Probe, together
+from harness.verdict.predict import BgpTimers
+
+#: Routers of the topology: graceful restart on both sides, or on neither.
+MODES = ("graceful", "plain")
+#: Flows of each probe: all on one next hop has a probability of 1 in 2^15.
+FLOWS = 16
+#: Packets a second of each flow: outages of seconds, known to 20 ms, at 1600 packets a second in all.
+RATE = 50
+
+Row = dict[str, Measured]
+
+
+@pytest.fixture
+def negotiated(lab: Lab) -> BgpTimers:
+    """Assert what was negotiated with each router before anything is done; gives the graceful sessions' timers."""
+    timers = set()
+    for node in ("worker1", "worker2"):
+        address = lab.node(node).address
+        graceful, plain = (lab.router(mode).bgp.peer(address) for mode in MODES)
+        assert graceful.graceful_restart.capability == "advertisedAndReceived"
+        assert graceful.graceful_restart.n_bit
+        assert plain.graceful_restart.remote_mode == "Disable"
+        timers.add((graceful.hold or 0, graceful.keepalive or 0, graceful.graceful_restart.restart_time or 0))
+    ((hold, keepalive, restart),) = timers
+    return BgpTimers(hold, keepalive, restart, connect_retry=1)
+
+
+@pytest.fixture
+def row(lab: Lab) -> Callable[..., Mapping[str, Measured]]:
+    """Measure what a client behind each router loses while something is done to the lab."""
+
+    def measure(service: str, act: Callable[[], None], *, taps: bool = False) -> Row:
+        address = lab.service(service).address
+        probes = {
+            mode: Probe(lab, address, 7777, client=f"client-{mode}", rate=RATE, flows=FLOWS, taps=taps, name=mode)
+            for mode in MODES
+        }
+        with together(probes):
+            act()
+        return {mode: probe.measured for mode, probe in probes.items()}
+
+    return measure

@@ -1,0 +1,170 @@
+"""The announcing node's Cilium agent ends and comes back: what graceful restart saves, beside the same without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from harness.cilium import semver
+from harness.expect import Expect
+from harness.faults.agent import AgentKilled, AgentStopped
+from harness.lab import Lab
+from harness.measure import Measured
+from harness.verdict import predict
+from harness.verdict.predict import BgpTimers
+from harness.wait import let_pass, until
+
+pytestmark = [pytest.mark.lab(topology="restart")]
+
+Row = Callable[[str, Callable[[], None]], Mapping[str, Measured]]
+POLICIES = pytest.mark.parametrize("policy", ["cluster", "local"])
+#: Seconds after which the agent is started again: well inside the restart time, and longer than an agent needs to end.
+SOON = 1.0
+#: Less than the shortest time in which an agent that has started can be connected again (facts/cilium.md 3.3).
+BLIND_MS = 800
+#: Cease/Peer De-configured (RFC 4486), which Cilium 1.20 sends to peers without graceful restart (facts/cilium.md 2.5).
+DECONFIGURED = (6, 3)
+
+
+def up_again(lab: Lab) -> None:
+    """Wait until every router has the session back."""
+    address = lab.node("worker1").address
+    for router in lab.routers.values():
+        until(
+            f"the session of {router.name}",
+            lambda bgp=router.bgp: bgp.peer(address).state,  # type: ignore[misc]
+            lambda state: state == "Established",
+            within=30,
+        )
+
+
+@POLICIES
+@pytest.mark.parametrize("fault", [AgentKilled, AgentStopped])
+def test_back_inside_the_window(
+    lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row, fault: type[AgentKilled | AgentStopped], policy: str
+) -> None:
+    """Graceful restart: no packet lost, until after the last timer. Without it: downtime, or this test is blind."""
+
+    def act() -> None:
+        injected = lab.fault(fault("worker1", restart_after=SOON))
+        up_again(lab)
+        # the stale routes' timer may still fire, in the protected case
+        let_pass(max(0.0, negotiated.restart + 1 - SOON))
+        assert not injected.active
+
+    runs = expect.runs(lambda: row(policy, act))
+    restarted = {
+        graceful: predict.agent_restarted(negotiated, graceful_restart=graceful, back_after=SOON, cilium=_version(lab))
+        for graceful in (True, False)
+    }
+    again = lab.router("both").bgp.peer(lab.node("worker1").address).graceful_restart
+    expect.no_outage(
+        [run["both"] for run in runs],
+        window=negotiated.restart,
+        precondition="graceful restart was negotiated both ways, and the session was lost and came back",
+        held=again.capability == "advertisedAndReceived",
+    )
+    for mode in ("peer-only", "none"):
+        measured = [run[mode] for run in runs]
+        expect.outage_at_least(measured, min_ms=BLIND_MS, predicted=restarted[False])
+        expect.outage(measured, max_ms=restarted[False].high * 1e3 + 1000, predicted=restarted[False])
+
+
+def test_second_open_says_restarted(lab: Lab, negotiated: BgpTimers) -> None:
+    """After its restart the agent's OPEN has the R-bit and IPv4's F-bit: forwarding state was kept (RFC 4724)."""
+    if _version(lab) < (1, 15, 0):
+        pytest.xfail("Cilium before 1.15 sets no R-bit (#28168): its peer drops the routes when it reconnects")
+    before = lab.router("both").bgp.peer(lab.node("worker1").address)
+    lab.node("worker1").agent.kill()
+    until(
+        "the route to be stale",
+        lambda: [path.stale for path in lab.router("both").bgp.routes()[lab.service("local").prefix].paths],
+        lambda stale: stale == [True],
+        within=negotiated.restart,
+    )
+    lab.node("worker1").agent.start()
+    up_again(lab)
+    after = lab.router("both").bgp.peer(lab.node("worker1").address)
+    assert after.established_count == before.established_count + 1
+    assert after.graceful_restart.r_bit
+    assert after.graceful_restart.f_bit.get("ipv4") is True, after.graceful_restart.f_bit
+    until(
+        "the End-of-RIB and no stale route",
+        lambda: lab.router("both").bgp.routes()[lab.service("local").prefix].paths,
+        lambda paths: [path.stale for path in paths] == [False],
+        within=10,
+        show=lambda paths: f"stale: {[path.stale for path in paths]}",
+    )
+
+
+def test_notification_of_an_orderly_stop(lab: Lab, negotiated: BgpTimers) -> None:
+    """SIGTERM: a graceful peer hears no NOTIFICATION; one without graceful restart hears Cease 6/3 from 1.20 on."""
+    address = lab.node("worker1").address
+    before = {name: router.bgp.peer(address).dropped_count for name, router in lab.routers.items()}
+    lab.node("worker1").agent.stop()
+    for name, router in lab.routers.items():
+        until(
+            f"{name} to lose the session",
+            lambda bgp=router.bgp: bgp.peer(address).dropped_count,  # type: ignore[misc]
+            lambda count, name=name: count > before[name],  # type: ignore[misc]
+            within=negotiated.hold + 1,
+        )
+    heard = {name: router.bgp.peer(address).last_notification for name, router in lab.routers.items()}
+    received = {name: (n.code, n.subcode) for name, n in heard.items() if n is not None and n.direction == "received"}
+    assert "both" not in received, f"a Cease defeats graceful restart: {received}"
+    if _version(lab) >= (1, 20, 0):
+        assert received.get("none") == DECONFIGURED, received
+
+
+@POLICIES
+def test_back_after_the_window(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row, policy: str) -> None:
+    """An agent that is away longer than the restart time: graceful restart shortens the outage by that time only."""
+    away = negotiated.restart + 2
+
+    def act() -> None:
+        injected = lab.fault(AgentKilled("worker1", restart_after=away))
+        injected.wait_undone(within=away + 10)
+        up_again(lab)
+        let_pass(1)
+
+    runs = expect.runs(lambda: row(policy, act))
+    for mode, graceful in (("both", True), ("peer-only", False), ("none", False)):
+        predicted = predict.agent_restarted(
+            negotiated, graceful_restart=graceful, back_after=away, cilium=_version(lab)
+        )
+        expect.outage_between(
+            [run[mode] for run in runs],
+            min_ms=predicted.low * 1e3 - 500,
+            max_ms=predicted.high * 1e3 + 1500,
+            predicted=predicted,
+        )
+
+
+@POLICIES
+def test_never_back(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row, policy: str) -> None:
+    """The routes are kept, stale, for exactly the restart time; without graceful restart they go at once."""
+    faults: list[int] = []
+
+    def act() -> None:
+        with lab.fault(AgentKilled("worker1")) as injected:
+            faults.append(injected.at_ns)
+            let_pass(negotiated.restart + 2)
+            for mode in ("both", "peer-only", "none"):
+                assert lab.next_hops(lab.service(policy).prefix, mode).kernel == frozenset()
+
+    runs = expect.runs(lambda: row(policy, act))
+    kept = {"both": negotiated.restart, "peer-only": 0.0, "none": 0.0}
+    for number, run in enumerate(runs):
+        for mode, seconds in kept.items():
+            worst = run[mode].worst()
+            assert worst is not None, f"{mode}: no outage at all, with nobody to announce the route"
+            begins = (worst.start - faults[number]) / 1e9
+            assert seconds - 0.2 <= begins <= seconds + 0.8, f"{mode}: packets were lost from {begins:.2f} s on"
+    for mode in kept:
+        expect.outage_at_least([run[mode] for run in runs], min_ms=1000)
+
+
+def _version(lab: Lab) -> tuple[int, int, int]:
+    version = semver.parse(lab.cilium_version)
+    return version.major, version.minor, version.patch
