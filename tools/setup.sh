@@ -49,6 +49,12 @@ missing_packages() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki/tls ] || printf 'ca-certificates '
 }
 
+# What the documentation's examples use; installed along with the others, and not missed by labs.
+useful_packages() {
+    have curl || printf ' curl'
+    have tcpdump || printf ' tcpdump'
+}
+
 # Runs a command as root, if that is possible without asking for a password.
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@" </dev/null; fi
@@ -64,6 +70,7 @@ install_packages() {
     if ! as_root true 2>/dev/null; then
         fail "install these first, as root: apt-get install $packages"
     fi
+    packages="$packages$(useful_packages)"
     say "installing $packages"
     case " $packages " in *" frr "*) fresh_frr=yes ;; *) fresh_frr= ;; esac
     apt="env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
