@@ -39,7 +39,8 @@ def _remove() -> str:
 
 
 def _lose(device: str, wanted: Impairment) -> str:
-    drop = f"numgen random mod {_DRAW} < {round(wanted.loss_percent * _DRAW / 100)} drop;"
+    below = round(wanted.loss_percent * _DRAW / 100)
+    drop = "drop;" if below >= _DRAW else f"numgen random mod {_DRAW} < {below} drop;"
     hooks = {"in": ["ingress"], "out": ["egress"], "both": ["ingress", "egress"]}[wanted.direction]
     chains = "".join(
         f'chain {hook} {{ type filter hook {hook} device "{device}" priority 0; {drop} }};' for hook in hooks
