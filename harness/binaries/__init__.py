@@ -168,7 +168,6 @@ def _target_of(provenance: Mapping[str, Any]) -> str:
 
 
 def _provide(wanted: Iterable[Program], progress: Callable[[str], None] | None) -> None:
-    cache.sweep()
     with display(progress) as shown:
         for one in wanted:
             programs.provide(one, shown)

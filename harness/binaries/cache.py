@@ -71,13 +71,18 @@ def entries() -> Iterator[tuple[Path, dict[str, Any]]]:
 
 @contextlib.contextmanager
 def making(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Fill a new entry: it appears at its place complete, or not at all.
+    """Fill a new entry: it appears at its place complete, or not at all. The caller holds the program's lock.
 
     Yields:
         A folder beside the entry's place and the provenance to fill in.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    making = f".making-{folder.name}"
+    for left in folder.parent.glob(".making-*"):
+        # by a builder of the same program that was killed: whoever else built it now would hold the lock
+        if left.name.rsplit("-", 2)[0] == making.rpartition("-")[0]:
+            shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{making}-", dir=folder.parent))
     scratch.chmod(0o755)
     provenance: dict[str, Any] = {}
     try:
@@ -123,19 +128,3 @@ def lock(name: str, tell: Callable[[str], None]) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
-
-
-def sweep() -> None:
-    """Remove what builds that were killed left unfinished; call it while holding no unfinished entry of one's own."""
-    day = 24 * 3600
-    with contextlib.suppress(FileNotFoundError):
-        for folder in (root() / "bin").glob(".making-*"):
-            with contextlib.suppress(OSError):
-                newest = max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
-                if _now() - newest > day:
-                    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _now() -> float:
-    with tempfile.TemporaryFile() as file:  # the file system's own clock, which the times above come from
-        return os.fstat(file.fileno()).st_mtime

@@ -84,6 +84,17 @@ def test_a_failed_build_leaves_nothing() -> None:
     assert list(folder.parent.iterdir()) == []
 
 
+def test_what_a_killed_builder_left_is_removed_by_the_next() -> None:
+    folder = cache.entry("cilium", "1.18.0", "abc")
+    left = folder.parent / ".making-cilium-1.18.0-0123-x8_y"
+    others = [folder.parent / name for name in (".making-cilium-1.18.0-pre.2-0123-x", ".making-kube-1.34.4-0123-x")]
+    for one in (left, *others):
+        one.mkdir(parents=True)
+    with cache.making(folder):
+        assert not left.exists()
+    assert all(one.exists() for one in others)
+
+
 def test_an_entry_with_damaged_provenance_is_built_again() -> None:
     folder = cache.entry("kube", "1.34.4", "abc")
     folder.mkdir(parents=True)
