@@ -29,8 +29,11 @@ class Server:
     def __init__(self, path: Path, operations: dict[str, Operation]) -> None:
         self._operations = operations
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
+        # under its own name only when it listens: whoever finds it may connect
+        draft = path.with_suffix(".new")
+        self._listener.bind(str(draft))
         self._listener.listen(64)
+        draft.rename(path)
         threading.Thread(target=self._accept, daemon=True, name="rpc").start()
 
     def _accept(self) -> None:
