@@ -18,7 +18,7 @@ from harness.verdict import trust
 from harness.verdict.budget import Sample
 from harness.verdict.predict import Prediction
 from harness.verdict.sample import quality
-from harness.verdict.trust import CpuTimes, Trust
+from harness.verdict.trust import JITTER_MS, CpuTimes, Trust
 from harness.wait import until
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class Probe:
         size: Payload in bytes.
         source_port: Of the first flow, one more for each further one; 0 lets the kernel choose.
         taps: Listen at every node, too, so that a loss is placed before or behind it.
+        resolution_ms: How finely outages have to be known for what is asked; the prober may not jitter by more.
         name: What results call it.
     """
 
@@ -125,6 +126,7 @@ class Probe:
         size: int = 100,
         source_port: int = 0,
         taps: bool = False,
+        resolution_ms: float = JITTER_MS,
         name: str | None = None,
     ) -> None:
         self._lab = lab
@@ -139,6 +141,7 @@ class Probe:
         if source_port:
             self._options.append(f"--source-port={source_port}")
         self._flows = flows
+        self._resolution_ms = resolution_ms
         self._process: subprocess.Popen[bytes] | None = None
         self._tapped = [self._out.with_suffix(f".{node}.tap") for node in lab.nodes] if taps else []
         self._taps: list[subprocess.Popen[bytes]] = []
@@ -196,7 +199,11 @@ class Probe:
             name=self.name,
             address=self._address,
             analysis=analysis,
-            trust=trust.judge(cpu=cpu, probes=[quality(run, analysis, around=analysis.longest)]),
+            trust=trust.judge(
+                cpu=cpu,
+                probes=[quality(run, analysis, around=analysis.longest)],
+                resolution_ms=self._resolution_ms,
+            ),
             started_ns=self._started_ns,
             ended_ns=ended,
             records=self._out,

@@ -168,7 +168,7 @@ def test_the_guides_timers_blackhole_a_silent_node(lab: Lab, expect: Expect) -> 
     victim = next(name for name in lab.nodes if name != pod_node)
     lab.apply([_udp_service()])
     lab.converge()
-    probe = Probe(lab, lab.service("echo").address, 80, rate=20, flows=32)
+    probe = Probe(lab, lab.service("echo").address, 80, rate=20, flows=32, resolution_ms=50)
     with probe, lab.fault(NodeSilent(victim)):
         let_pass(215)
     predicted = silent_node(timers, graceful_restart=True)

@@ -27,8 +27,12 @@ def test_one_of_two_routers_reboots(lab: Lab, expect: Expect, orderly: bool) -> 
 
     def run() -> dict[str, Measured]:
         probes = {
-            "rebooted": Probe(lab, web.address, 7777, client="client1", rate=500, name="behind the rebooted router"),
-            "other": Probe(lab, web.address, 7777, client="client2", rate=500, name="behind the other router"),
+            "rebooted": Probe(
+                lab, web.address, 7777, client="client1", rate=500, resolution_ms=50, name="behind the rebooted router"
+            ),
+            "other": Probe(
+                lab, web.address, 7777, client="client2", rate=500, resolution_ms=50, name="behind the other router"
+            ),
         }
         with together(probes):
             lab.fault(RouterRebooted("opnsense1", down_for=DOWN, orderly=orderly)).wait_undone(within=DOWN + 15)
@@ -68,7 +72,9 @@ def test_bgp_filtered_one_way(lab: Lab, expect: Expect, direction: Literal["from
     hold = peer.hold or 3
 
     def run() -> Measured:
-        probe = Probe(lab, lab.service("cluster").address, 7777, client="client-plain", rate=50, flows=16)
+        probe = Probe(
+            lab, lab.service("cluster").address, 7777, client="client-plain", rate=50, flows=16, resolution_ms=50
+        )
         with probe, lab.fault(BgpFiltered("worker1", direction=direction, router="plain")):
             lab.wait_next_hops(prefix, ["worker2"], router="plain", within=hold + 5)
             let_pass(2)

@@ -155,11 +155,12 @@ def test_never_back(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row, p
 
     runs = expect.runs(lambda: row(policy, act))
     kept = {"both": negotiated.restart, "peer-only": 0.0, "none": 0.0}
-    for number, run in enumerate(runs):
+    for run in runs:
         for mode, seconds in kept.items():
             worst = run[mode].worst()
             assert worst is not None, f"{mode}: no outage at all, with nobody to announce the route"
-            begins = (worst.start - faults[number]) / 1e9
+            (fault,) = (at for at in faults if run[mode].started_ns <= at <= run[mode].ended_ns)
+            begins = (worst.start - fault) / 1e9
             assert seconds - 0.2 <= begins <= seconds + 0.8, f"{mode}: packets were lost from {begins:.2f} s on"
     for mode in kept:
         expect.outage_at_least([run[mode] for run in runs], min_ms=1000)

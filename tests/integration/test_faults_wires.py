@@ -102,7 +102,9 @@ def test_stamps_are_those_of_the_packets(wires: Wires, by: str) -> None:
         assert began["resolution_ns"] >= 0
         inside = [n for n, t in enumerate(stream.sent) if began["at_ns"] <= t < ended["at_ns"] - ended["resolution_ns"]]
         assert not stream.arrived & set(inside), "packets passed a path that was cut"
-        gap = stream.gap((began["at_ns"] + ended["at_ns"]) // 2)
+        if not inside:
+            continue  # the machine kept the sender from sending at all
+        gap = stream.gap(inside[0])
         late.append((gap.start - began["at_ns"]) / MS)
         differ.append((gap.end - gap.start - (ended["at_ns"] - began["at_ns"])) / MS)
         # by as much as the sender was late itself, the edges are not known
@@ -110,7 +112,8 @@ def test_stamps_are_those_of_the_packets(wires: Wires, by: str) -> None:
     print(f"{by}: first lost packet after the stamp, ms: {late}\n{by}: measured minus stamped gap, ms: {differ}")
     # on a busy machine a packet that was sent before the cut may still wait in a queue, and is lost: a few do
     assert statistics.median(map(abs, late)) <= 2
-    assert sum(exact) >= 17
+    assert len(exact) >= 15
+    assert sum(exact) >= 0.85 * len(exact)
 
 
 # -- what is cut -----------------------------------------------------------------------------------------------------

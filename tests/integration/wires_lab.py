@@ -175,11 +175,9 @@ class Stream:
             pause.wait(0.005)
         return True
 
-    def gap(self, around: int) -> Gap:
-        """The packets that were lost around a moment; to be asked when the stream has stopped."""
-        middle = next(number for number, sent in enumerate(self.sent) if sent >= around)
-        assert middle not in self.arrived, "the packet in the middle arrived"
-        first = last = middle
+    def gap(self, number: int) -> Gap:
+        """The packets that were lost around one that was; to be asked when the stream has stopped."""
+        first = last = number
         while first - 1 not in self.arrived:
             first -= 1
         while last not in self.arrived:

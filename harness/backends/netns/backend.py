@@ -144,7 +144,7 @@ class NetnsBackend:
 
     def cpu_ticks(self) -> int:
         """CPU time that labs and the run that uses them have used so far, in clock ticks."""
-        return cpu.ticks()
+        return cpu.ticks(self._pid)
 
     def leave(self) -> None:
         """Let the lab stay when this process ends; until then it ends with it, however it ends."""
