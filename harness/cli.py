@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from harness.commands import build, doctor, fault, graph, hosts, labs, objects, schema, status, timeline, up
+from harness.commands import build, doctor, fault, graph, hosts, labs, objects, probe, schema, status, timeline, up
 from harness.errors import LblabError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command()(status.status)
 app.command()(objects.apply)
 app.command()(objects.delete)
 app.add_typer(fault.app, name="fault")
+app.command()(probe.probe)
 app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(timeline.timeline)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import LabError, LblabError
+from harness.timeline import outages as timeline_outages
 from harness.traffic import control, records
 from harness.traffic.analysis import Analysis, analyse
 from harness.traffic.outages import Outage
@@ -195,6 +196,8 @@ class Probe:
         self._end()
         run = records.read(self._out)
         analysis = analyse(run, logs=list(self._logs()), taps=[records.read_tap(path) for path in self._tapped])
+        found = timeline_outages.events(analysis.outages, self.name, analysis.resolution)
+        self._lab.timeline.add(*found)
         self._measured = Measured(
             name=self.name,
             address=self._address,
