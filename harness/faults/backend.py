@@ -66,7 +66,10 @@ class BackendKilled(_OfBackends):
 
 @dataclass(frozen=True)
 class BackendUnready(_OfBackends):
-    """Let a Service's backends fail their readiness; they go on answering who still asks them."""
+    """Let a Service's backends fail their readiness; they go on answering who still asks them.
+
+    The kubelet notices after its probe's periodSeconds times failureThreshold: 30 s if the pod does not say.
+    """
 
     node: OnNode = None
     name = "backend-unready"

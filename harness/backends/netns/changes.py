@@ -20,11 +20,14 @@ from harness.backends.netns.namespaces import NETNS_FOLDER, in_netns
 from harness.backends.netns.network import IFA_F_NODAD
 from harness.backends.netns.rpc import Operation
 from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Route
+from harness.wait import until
 
 #: Every packet filter of a fault is a table of its own whose name begins so.
 TABLE = "lblab_fault_"
 #: Rounds in which a host's processes are looked for again: one that forks while it is killed is found in the next.
 _KILL_ROUNDS = 20
+#: Seconds for the kernel to end processes that were killed; it takes some 20 ms for Cilium's agent.
+_ENDED_WITHIN = 10.0
 
 Stamp = dict[str, object]
 
@@ -136,6 +139,13 @@ class Changes:
                     with contextlib.suppress(ProcessLookupError):  # it has just ended
                         os.kill(pid, signal.SIGKILL)
                 killed |= found
+        until(
+            f"the processes of {host} to end",
+            lambda: _processes_in(self._namespaces(host)) & killed,
+            lambda left: not left,
+            within=_ENDED_WITHIN,
+            every=0.002,
+        )
         return {**interval.stamp("SIGKILL taken by the kernel"), "processes": len(killed)}
 
     def _namespaces(self, host: str) -> set[int]:
