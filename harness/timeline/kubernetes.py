@@ -20,13 +20,14 @@ from harness.kube.transport import Transport
 from harness.kube.watch import follow
 from harness.timeline import event
 from harness.timeline.event import Event
+from harness.timeline.punctual import RunDelay
 from harness.timeline.stamp import Stamp
 
 Obj = dict[str, Any]
 Facts = dict[str, Any]
 
-#: From a write being answered to the watch event being read, at most, on a machine that has a CPU for it; measured by
-#: tests/integration/test_timeline.py (median 1 ms).
+#: From a write being answered to the watch event being read, at most, once the API server and this process have a CPU;
+#: measured by tests/integration/test_timeline.py.
 _WATCH_NS = 10_000_000
 #: Seconds between two attempts to reach an API server that is away, which nothing announces.
 _AWAY_EVERY = 0.05
@@ -277,10 +278,12 @@ class Watcher:
         self._objects = ObjectWatch(resource.kind)
         self._pause = threading.Event()
         self._away_since: int | None = None
+        self._delay: RunDelay | None = None
         threading.Thread(target=self._run, name=f"watch {resource.plural}", daemon=True).start()
 
     def _run(self) -> None:
         self._enter()
+        self._delay = RunDelay()
         http = Transport(config.load(self._kubeconfig))
         connected = False
         while True:
@@ -301,7 +304,8 @@ class Watcher:
             yield from self._listed()
             return
         at = int(change.at * 1e9)
-        stamp = Stamp(at, at - self._away_since if self._away_since is not None else _WATCH_NS)
+        late = _WATCH_NS + (self._delay.added_ns() if self._delay else 0)
+        stamp = Stamp(at, at - self._away_since if self._away_since is not None else late)
         if change.type == "DELETED":
             yield from self._objects.gone(change.object["metadata"]["uid"], stamp)
         else:

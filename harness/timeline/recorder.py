@@ -1,26 +1,22 @@
-"""The recorder: one process of a lab that hears from every source, stamps what it hears and writes it down.
+"""The recorder: one process of a lab that is told by the kernel, bgpd and the logs, stamps it and writes it down.
 
-It is a process of its own because a stamp is only as good as the moment in which it is taken: the test process may be
-busy for milliseconds. One loop waits for the kernel's and bgpd's sockets and the logs; what must be asked for or blocks
-(stale paths, the Kubernetes API) has threads, whose events carry their own stamps.
+It is a process of its own, with one thread, because a stamp is only as good as the moment in which it is taken: the
+test process may be busy for milliseconds, and so may be another thread of the same interpreter. What has to be asked
+for is the business of the observer.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import socket
-import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from harness.routing import bmp
-from harness.timeline import event
+from harness.timeline import event, punctual
 from harness.timeline.bgp import BgpWatch
 from harness.timeline.clock import WallClock
 from harness.timeline.event import Event
@@ -29,16 +25,13 @@ from harness.timeline.kernel import KernelWatch
 from harness.timeline.logs import LogFolder
 from harness.timeline.names import Names
 from harness.timeline.plan import RecorderPlan
-from harness.timeline.stale import StaleWatch
+from harness.timeline.punctual import RunDelay
 from harness.timeline.stamp import Stamp
 
-#: Seconds between two looks at how late the recorder itself wakes up, and how many of them count.
-_CHECK_EVERY, _CHECKS = 0.1, 10
-#: A wake-up takes at least so long, whatever the checks say (50 us of timer slack, and the way through the kernel).
+#: From the moment at which a waiting thread is given a CPU until it has taken its stamp.
 _FLOOR_NS = 100_000
-#: A thread hands the interpreter over after at most so long (seconds; Python's default is 5 ms).
-_SWITCH_INTERVAL = 0.0002
-_NICE = -10
+#: Taken for the time that a thread waits for a CPU where the kernel does not count it.
+_UNKNOWN_DELAY_NS = 1_000_000
 _SECOND = 1_000_000_000
 
 
@@ -59,10 +52,8 @@ class Recorder:
         self._plan = plan
         self._around = around
         self._journal = Journal(Path(plan.journal))
-        self._writing = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._first: Callable[[Stamp], list[Event]] = lambda _: []
-        self._late: deque[int] = deque([0], maxlen=_CHECKS)
         self._names = Names(plan.names)
         self._kernels: list[KernelWatch] = []
         self._follow_kernels()
@@ -72,34 +63,30 @@ class Recorder:
 
     def run(self) -> None:
         """Record until the process is killed."""
-        if self._plan.kubeconfig is not None:
-            threading.Thread(target=self._follow_kubernetes, name="kubernetes", daemon=True).start()
+        delay = RunDelay()
         returned = time.monotonic_ns()
         self._write(self._first(Stamp(returned, _SECOND)))
         while True:
             waits_from = time.monotonic_ns()
-            timeout = self._timeout(waits_from)
-            ready = self._selector.select(timeout)
+            ready = self._selector.select(self._timeout(waits_from))
             now = time.monotonic_ns()
-            if not ready and timeout == _CHECK_EVERY:
-                self._late.append(max(0, now - waits_from - int(_CHECK_EVERY * 1e9)))
+            late = (delay.added_ns() if delay.known else _UNKNOWN_DELAY_NS) + _FLOOR_NS
+            slept = now - waits_from > late
             # what was ready at once may have come at any time since the loop last looked
-            unseen = now - returned if now - waits_from < _FLOOR_NS else 0
-            stamp = Stamp(now, max(_FLOOR_NS, max(self._late), unseen))
+            stamp = Stamp(now, late if slept else now - returned)
             returned = now
             for key, _ in ready:
                 self._write(key.data(stamp))
             for watch in self._kernels:
                 self._write(watch.look())
 
-    def _timeout(self, now: int) -> float:
+    def _timeout(self, now: int) -> float | None:
         """Seconds until something has to be looked at that announces nothing."""
         due = min((watch.due_ns for watch in self._kernels if watch.due_ns is not None), default=None)
-        return _CHECK_EVERY if due is None else min(_CHECK_EVERY, max(0.0, (due - now) / 1e9))
+        return None if due is None else max(0.0, (due - now) / 1e9)
 
     def _write(self, events: list[Event]) -> None:
-        with self._writing:
-            self._journal.write(*events)
+        self._journal.write(*events)
 
     # -- sources ----------------------------------------------------------------------------------------------------
 
@@ -122,8 +109,7 @@ class Recorder:
             listening.bind(("127.0.0.1", what.bmp_port))
             listening.listen(4)
             listening.setblocking(False)
-            stale = StaleWatch(router, Path(what.vty), self._names, self._write)
-            station = _Station(self._selector, listening, BgpWatch(router, self._names), stale)
+            station = _Station(self._selector, listening, BgpWatch(router, self._names))
             self._selector.register(listening, selectors.EVENT_READ, station.accept)
 
     def _follow_logs(self) -> None:
@@ -131,21 +117,6 @@ class Recorder:
             logs = LogFolder(Path(self._plan.logs), self._plan.log_files, WallClock())
             self._selector.register(logs.watch, selectors.EVENT_READ, logs.read)
             self._first = logs.read
-
-    def _follow_kubernetes(self) -> None:
-        # TLS and the API client take 80 ms to import, in which nothing else would be stamped
-        from harness.timeline.kubernetes import KINDS, Watcher
-
-        kubeconfig, host = self._plan.kubeconfig, self._plan.kube_host
-        assert kubeconfig is not None
-        for place, kind in enumerate(KINDS):
-            Watcher(
-                Path(kubeconfig),
-                kind,
-                self._write,
-                lambda: self._around.enter(host) if host else None,
-                tells_gaps=place == 0,
-            )
 
     # -- synchronisation ----------------------------------------------------------------------------------------------
 
@@ -184,13 +155,10 @@ class Recorder:
 class _Station:
     """Takes the BMP connections of one router's bgpd, one after the other."""
 
-    def __init__(
-        self, selector: selectors.BaseSelector, listening: socket.socket, watch: BgpWatch, stale: StaleWatch
-    ) -> None:
+    def __init__(self, selector: selectors.BaseSelector, listening: socket.socket, watch: BgpWatch) -> None:
         self._selector = selector
         self._listening = listening
         self._watch = watch
-        self._stale = stale
 
     def accept(self, _: Stamp) -> list[Event]:
         """Take a new connection."""
@@ -221,11 +189,6 @@ class _Station:
             self._selector.unregister(connection)
             connection.close()
             told.append(bmp.SpeakerDown(stamp.at_ns / 1e9))
-        for each in told:
-            if isinstance(each, bmp.PeerDown):
-                self._stale.peer_down(stamp.at_ns)
-        if told:
-            self._stale.something_changed()
         events = [found for each in told for found in self._watch.told(each, stamp)]
         if problem:
             text = f"{self._watch.router}: {problem}"
@@ -235,11 +198,7 @@ class _Station:
         return events
 
 
-def run(plan: Path, around: Surroundings, ready: Callable[[], None] = lambda: None) -> None:
+def run(plan: Path, around: Surroundings) -> None:
     """Record as a plan says, until the process is killed."""
-    sys.setswitchinterval(_SWITCH_INTERVAL)
-    with contextlib.suppress(PermissionError):  # an ordinary user's stamps wait for their turn
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-    recorder = Recorder(RecorderPlan.load(plan), around)
-    ready()
-    recorder.run()
+    punctual.hurry()
+    Recorder(RecorderPlan.load(plan), around).run()

@@ -54,7 +54,7 @@ class StaleWatch:
         self._poke.set()
 
     def something_changed(self) -> None:
-        """BMP told something; only of interest while there are stale paths."""
+        """The router told something; only of interest while there are stale paths."""
         if self._stale:
             self._poke.set()
 

@@ -25,8 +25,8 @@ from harness.topology import HOST_DEVICE, Link, Topology
 #: The namespace of etcd, the API server, the controllers and Cilium's operator.
 CONTROL_PLANE = "control-plane"
 API_PORT = 6443
-#: The process that records the timeline.
-RECORDER = f"{FABRIC}/recorder"
+#: The processes that make the timeline.
+RECORDER, OBSERVER = f"{FABRIC}/recorder", f"{FABRIC}/observer"
 #: Where it listens for BMP in a router's network; no port is assigned to BMP.
 _BMP_PORT = 11019
 #: A descriptor that no daemon uses for itself.
@@ -120,7 +120,7 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
         interfaces=interfaces,
         routes=tuple(_routes(topology)),
         processes=(
-            _recorder(topology, folder, interfaces, inside),
+            *_timeline(topology, folder, interfaces, inside),
             *_control_plane(topology, binaries, folder, access, inside),
             *_routers(topology, folder),
             *_nodes(topology, binaries, folder, inside),
@@ -163,7 +163,9 @@ def _routes(topology: Topology) -> Iterator[Route]:
                         yield Route(name, str(cidr), str(address))
 
 
-def _recorder(topology: Topology, folder: Path, interfaces: tuple[Interface, ...], kubeconfig: Path) -> Process:
+def _timeline(
+    topology: Topology, folder: Path, interfaces: tuple[Interface, ...], kubeconfig: Path
+) -> Iterator[Process]:
     switch = {port.switch_port: f"the switch port of {port.namespace}" for port in interfaces}
     switch |= {network: f"the switch of {network}" for network in topology.networks}
     own = {name: {port.device: "" for port in interfaces if port.namespace == name} for name in _host_names(topology)}
@@ -193,12 +195,9 @@ def _recorder(topology: Topology, folder: Path, interfaces: tuple[Interface, ...
         log_files={f"{process.replace('/', '-')}.log": process for process in logged},
     )
     plan.save(folder / timeline.FILE)
-    return Process(
-        RECORDER,
-        FABRIC,
-        (sys.executable, "-m", "harness.backends.netns.recorder", str(folder / timeline.FILE)),
-        ready=Ready(unix=plan.socket),
-    )
+    program = (sys.executable, "-m", "harness.backends.netns.recorder", str(folder / timeline.FILE))
+    yield Process(RECORDER, FABRIC, (*program, "recorder"), ready=Ready(unix=plan.socket))
+    yield Process(OBSERVER, FABRIC, (*program, "observer"))
 
 
 def _host_names(topology: Topology) -> tuple[str, ...]:

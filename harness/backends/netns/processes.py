@@ -18,10 +18,11 @@ from harness.backends.netns.spec import Process, Ready
 from harness.routing.vty import Vty
 from harness.timeline import event
 from harness.timeline.event import Event
+from harness.timeline.punctual import RunDelay
 
 #: Seconds between two looks at a daemon that is starting.
 _LOOK_EVERY = 0.01
-#: From the end of a process until PID 1 has been woken and has taken its stamp; stated with the stamp.
+#: From the end of a process until PID 1, once it has a CPU, has taken its stamp; stated with the stamp.
 _REAPED_NS = 1_000_000
 #: Lines of a daemon's log that are quoted when it fails.
 _QUOTED_LINES = 12
@@ -202,6 +203,7 @@ class Supervisor:
 
     def reap_forever(self) -> None:
         """PID 1's duty: collect every process that ends, the lab's own and orphans."""
+        delay = RunDelay()
         while True:
             try:
                 pid, status = os.waitpid(-1, 0)
@@ -210,6 +212,7 @@ class Supervisor:
                 self._spawned.clear()
                 continue
             now = time.monotonic_ns()
+            late = delay.added_ns() + _REAPED_NS
             with self._lock:
                 state = self._by_pid.pop(pid, None)
                 if state is not None:
@@ -219,7 +222,7 @@ class Supervisor:
             if state is not None:
                 code = os.waitstatus_to_exitcode(status)
                 how = f"ends with exit code {code}" if code >= 0 else f"is ended by {_signal_name(-code)}"
-                self._told(event.ENDED, state.process.name, how, now, _REAPED_NS, exit_code=code)
+                self._told(event.ENDED, state.process.name, how, now, late, exit_code=code)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The timeline's recorder within an embedded lab: `python -m harness.backends.netns.recorder PLAN`."""
+"""The timeline's processes within an embedded lab: `python -m ...netns.recorder PLAN recorder|observer`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from harness.backends.netns import namespaces
-from harness.timeline import recorder
+from harness.timeline.recorder import run as record
 
 
 class LabNetworks:
@@ -22,5 +22,17 @@ class LabNetworks:
         namespaces.setns(namespaces.NETNS_FOLDER / host)
 
 
+def main() -> None:
+    """Record or observe until the process is killed."""
+    plan, role = Path(sys.argv[1]), sys.argv[2]
+    if role == "recorder":
+        record(plan, LabNetworks())
+    else:
+        # TLS and the API client take 80 ms to import, which the recorder does not need
+        from harness.timeline.observer import run as observe
+
+        observe(plan, LabNetworks())
+
+
 if __name__ == "__main__":
-    recorder.run(Path(sys.argv[1]), LabNetworks())
+    main()
