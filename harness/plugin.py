@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from harness.errors import LblabError, MissingCapability, Untrusted, UserError
-from harness.testing import results, summary, timelines
+from harness.testing import explain, results, summary, timelines
 from harness.testing.pool import LabFacts, LabPool, Settings, Timers
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ def pytest_runtest_makereport(
         report.longrepr = f"{type(error).__name__}: {error}"
     lab = cast("Lab | None", getattr(item, "funcargs", {}).get("lab"))
     if report.failed and lab is not None and call.when == "call":
-        report.sections += _sections(lab, item.stash[_record].begin_ns)
+        report.sections += explain.sections(lab, item.stash.setdefault(_record, results.Record(item.nodeid)).begin_ns)
     if _uses_lab(item):
         _note(item, report)
     return report
@@ -324,26 +324,15 @@ def _keep_timeline(config: pytest.Config, record: results.Record, lab: Lab) -> N
         record.timeline = timelines.save(Path(path), record.scenario, happened)
 
 
-def _sections(lab: Lab, since_ns: int) -> list[tuple[str, str]]:
-    """Collect what explains a failure: the chain of links from the session to the backend, and the timeline."""
-    try:
-        chain = "\n".join(f"{'holds' if link.ok else 'BROKEN':<7} {link}" for link in lab.chain().links)
-    except (LblabError, OSError, LookupError, ValueError) as error:
-        chain = f"could not be read: {error}"  # a lab in pieces must not hide the failure itself
-    sections = [(f"lab {lab.name}: chain of links", chain)]
-    sections.append((f"lab {lab.name}: timeline", timelines.section(lab.timeline.events(since_ns))))
-    return sections
-
-
 def _note(item: pytest.Item, report: pytest.TestReport) -> None:
     """Add a phase to the scenario's record; the last phase writes it."""
     record = item.stash.setdefault(_record, results.Record(item.nodeid))
     record.seconds[report.when] = round(report.duration, 4)
     if report.failed:
         record.outcome = "failed" if report.when == "call" else "error"
-        record.message = _message(report)
+        record.message = explain.message(report)
     elif report.skipped and record.outcome == "passed":
-        record.message = _message(report)
+        record.message = explain.message(report)
         untrusted = record.message.startswith("untrusted: ")
         record.outcome = "xfailed" if hasattr(report, "wasxfail") else "untrusted" if untrusted else "skipped"
     elif report.when == "call" and hasattr(report, "wasxfail"):
@@ -352,15 +341,6 @@ def _note(item: pytest.Item, report: pytest.TestReport) -> None:
     if report.when == "teardown" and path is not None:
         record.properties = {name: value for name, value in item.user_properties if not name.startswith("lab.")}
         results.append(Path(path), record.line())
-
-
-def _message(report: pytest.TestReport) -> str:
-    if hasattr(report, "wasxfail"):
-        return str(report.wasxfail)
-    if isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2]).removeprefix("Skipped: ")
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash is not None else report.longrepr).splitlines()[0]
 
 
 @pytest.hookimpl(tryfirst=True)  # before the JUnit report is written
@@ -400,7 +380,7 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say in a few lines how each family of scenarios ended, and in which labs."""
     outcomes = [
-        summary.Outcome(report.nodeid, kind, report.duration, _message(report) if kind == "skipped" else None)
+        summary.Outcome(report.nodeid, kind, report.duration, explain.message(report) if kind == "skipped" else None)
         for kind, reports in terminalreporter.stats.items()
         if kind in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
         for report in reports

@@ -14,6 +14,10 @@ from harness.routing import frr, kernel
 from harness.routing.frr import BgpPeer, BgpRoute
 from harness.routing.kernel import KernelRoute, Neighbour
 from harness.routing.vty import Vty
+from harness.wait import until
+
+#: RFC 4271, 8.2.2.
+ESTABLISHED = "Established"
 
 
 class Bgp:
@@ -87,6 +91,19 @@ class Router:
         """Its neighbour (ARP, NDP) table by address."""
         with self._lock:
             return {n.address: n for n in kernel.neighbours(self._socket(), socket.AF_INET6 if six else socket.AF_INET)}
+
+    def wait_established(self, address: str, within: float = 30.0) -> None:
+        """Wait until the session with a neighbour is Established.
+
+        Raises:
+            WaitTimeout: with the states that were seen.
+        """
+        until(
+            f"{self.name}'s session with {address} to be Established",
+            lambda: self.bgp.peer(address).state,
+            lambda state: state == ESTABLISHED,
+            within=within,
+        )
 
     def configure(self, lines: Sequence[str], daemon: str = "bgpd") -> None:
         """Give a daemon configuration lines, as `vtysh` would in configure mode; it is not saved."""

@@ -12,21 +12,10 @@ from harness.client import Client
 from harness.errors import MissingCapability
 from harness.lab import Lab
 from harness.objects import service
-from harness.router import Router
 from harness.wait import steady, until
 
 #: Seconds for a session that was configured anew: GoBGP's idle hold of 5 s, then its connect delay (cilium.md 3.3).
 RECONNECT = 30
-
-
-def established(router: Router, address: str) -> None:
-    """Wait until a session is up."""
-    until(
-        f"the session with {address}",
-        lambda: router.bgp.peer(address).state,
-        lambda state: state == "Established",
-        within=RECONNECT,
-    )
 
 
 def test_timers_and_bits_are_the_manifests(lab: Lab, quick_peering: Callable[..., Peering]) -> None:
@@ -39,7 +28,7 @@ def test_timers_and_bits_are_the_manifests(lab: Lab, quick_peering: Callable[...
         return peer.hold, peer.keepalive, peer.graceful_restart.restart_time
 
     until("the manifests' timers", negotiated, lambda seen: seen == (12, 4, 33), within=RECONNECT)
-    established(lab.router(), node.address)
+    lab.router().wait_established(node.address, within=RECONNECT)
     restart = lab.router().bgp.peer(node.address).graceful_restart
     assert restart.capability == "advertisedAndReceived"
     # FRR's default is to help a restarting peer (shared/facts/opnsense.md 6); Cilium restarts
@@ -74,7 +63,7 @@ def test_md5(lab: Lab, quick_peering: Callable[..., Peering], password: str) -> 
         # FRR resets the sessions for the new password, and Cilium for its own
         lab.peer(quick_peering(auth_secret="bgp-password"))
         if password == "right":
-            established(router, node.address)
+            router.wait_established(node.address, within=RECONNECT)
             lab.wait_next_hops(lab.service("web").prefix, lab.nodes, within=RECONNECT)
         else:
             until("the session to end", lambda: router.bgp.peer(node.address).state != "Established", within=RECONNECT)
@@ -92,7 +81,7 @@ def test_multihop(lab: Lab, client: Client, quick_peering: Callable[..., Peering
     """A router one hop behind the gateway is reached with a TTL of 10, and never with eBGP's default of 1."""
     core, node = lab.router("core"), lab.node("worker1")
     address = str(lab.topology.routers["core"].interfaces["transit"].address[0])
-    established(core, node.address)  # with the topology's own TTL of 10
+    core.wait_established(node.address, within=RECONNECT)  # with the topology's own TTL of 10
     lab.peer(quick_peering(address=address, multihop_ttl=ttl))
     if ttl:
         lab.wait_next_hops(lab.service("web").prefix, lab.nodes, router="core", within=RECONNECT)

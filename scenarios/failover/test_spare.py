@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import pytest
 
@@ -12,7 +11,7 @@ from harness.faults.agent import AgentKilled
 from harness.lab import Lab
 from harness.measure import Measured
 from harness.verdict.predict import BgpTimers
-from harness.wait import let_pass, until
+from harness.wait import let_pass
 
 pytestmark = [pytest.mark.lab(topology="failover")]
 
@@ -31,14 +30,7 @@ def test_agent_killed_with_a_spare_next_hop(lab: Lab, expect: Expect, negotiated
     def act() -> None:
         lab.fault(AgentKilled("worker1", restart_after=1))
         for mode in MODES:
-            bgp = lab.router(mode).bgp
-            until(
-                f"the session of {mode}",
-                partial(bgp.peer, address),
-                lambda peer: peer.state == "Established",
-                within=30,
-                show=lambda peer: peer.state,
-            )
+            lab.router(mode).wait_established(address)
         let_pass(negotiated.restart)
 
     runs = expect.runs(lambda: row("cluster", act))

@@ -29,14 +29,8 @@ DECONFIGURED = (6, 3)
 
 def up_again(lab: Lab) -> None:
     """Wait until every router has the session back."""
-    address = lab.node("worker1").address
     for router in lab.routers.values():
-        until(
-            f"the session of {router.name}",
-            lambda bgp=router.bgp: bgp.peer(address).state,  # type: ignore[misc]
-            lambda state: state == "Established",
-            within=30,
-        )
+        router.wait_established(lab.node("worker1").address)
 
 
 @POLICIES
@@ -103,13 +97,12 @@ def test_notification_of_an_orderly_stop(lab: Lab, negotiated: BgpTimers) -> Non
     address = lab.node("worker1").address
     before = {name: router.bgp.peer(address).dropped_count for name, router in lab.routers.items()}
     lab.node("worker1").agent.stop()
-    for name, router in lab.routers.items():
-        until(
-            f"{name} to lose the session",
-            lambda bgp=router.bgp: bgp.peer(address).dropped_count,  # type: ignore[misc]
-            lambda count, name=name: count > before[name],  # type: ignore[misc]
-            within=negotiated.hold + 1,
-        )
+    until(
+        "every router to lose the session",
+        lambda: {name: router.bgp.peer(address).dropped_count for name, router in lab.routers.items()},
+        lambda counts: all(counts[name] > before[name] for name in counts),
+        within=negotiated.hold + 1,
+    )
     heard = {name: router.bgp.peer(address).last_notification for name, router in lab.routers.items()}
     received = {name: (n.code, n.subcode) for name, n in heard.items() if n is not None and n.direction == "received"}
     assert "both" not in received, f"a Cease defeats graceful restart: {received}"

@@ -1,0 +1,33 @@
+"""What stands beside a scenario that failed or was skipped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.errors import LblabError
+from harness.testing import timelines
+
+if TYPE_CHECKING:
+    from harness.lab import Lab
+
+
+def sections(lab: Lab, since_ns: int) -> list[tuple[str, str]]:
+    """Collect what explains a failure: the chain of links from the session to the backend, and the timeline."""
+    try:
+        chain = "\n".join(f"{'holds' if link.ok else 'BROKEN':<7} {link}" for link in lab.chain().links)
+    except (LblabError, OSError, LookupError, ValueError) as error:
+        chain = f"could not be read: {error}"  # a lab in pieces must not hide the failure itself
+    timeline = timelines.section(lab.timeline.events(since_ns))
+    return [(f"lab {lab.name}: chain of links", chain), (f"lab {lab.name}: timeline", timeline)]
+
+
+def message(report: pytest.TestReport) -> str:
+    """Say in a line why a scenario failed or was skipped."""
+    if hasattr(report, "wasxfail"):
+        return str(report.wasxfail)
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash is not None else report.longrepr).splitlines()[0]
