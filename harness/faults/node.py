@@ -70,10 +70,11 @@ class NodeCrashed(_OfNode):
         """Kill and cut, in the order that is wanted."""
         steps.lab.node(self.node)
         where = networks(steps.lab.topology, self.node)
-        process.start_all(steps, process.of_host(steps.backend, self.node))
+        running = process.of_host(steps.backend, self.node)
+        process.start_all(steps, running)
         if self.silent:
             cut(steps, self.node, where, "host")
-        steps.do(self.node, "all processes killed", lambda: steps.backend.kill_host(self.node))
+        process.kill_host(steps, self.node, running)
         if not self.silent:
             cut(steps, self.node, where, "host")
 

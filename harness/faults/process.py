@@ -48,6 +48,13 @@ def start_all(steps: Steps, processes: Sequence[str]) -> None:
         steps.on_undo(process, "started", partial(start, steps.backend, process))
 
 
+def kill_host(steps: Steps, host: str, running: Sequence[str]) -> None:
+    """End every process of a host at once, and wait until the lab knows that its daemons are gone."""
+    steps.do(host, "all processes killed", lambda: steps.backend.kill_host(host))
+    for one in running:
+        steps.backend.wait_ended(one, _ENDS_WITHIN)
+
+
 def of_host(backend: Backend, host: str) -> list[str]:
     """The running processes of a host, in the order in which they were started."""
     running = [(state.started_ns or 0, name) for name, state in backend.processes().items() if state.pid is not None]

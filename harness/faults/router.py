@@ -110,5 +110,5 @@ class RouterRebooted(_OfRouter):
                 process.end(steps, one, signal.SIGTERM, start_on_undo=False)
         cut(steps, host, networks(steps.lab.topology, host), "host")
         if not self.orderly:
-            steps.do(host, "all processes killed", lambda: steps.backend.kill_host(host))
+            process.kill_host(steps, host, running)
         steps.do(host, "routes of BGP flushed", lambda: steps.backend.flush_routes(host, "bgp"))

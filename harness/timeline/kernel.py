@@ -111,8 +111,8 @@ class KernelWatch:
         self._due = [due for due in self._due if due > now]
         return list(self._reread_routes(self._routes_read_ns))
 
-    def read(self, stamp: Stamp) -> list[Event]:
-        """Take what has arrived; everything that is there counts as seen at the stamp."""
+    def read(self, since_ns: int) -> list[Event]:
+        """Take what has arrived, none of it before a moment."""
         received: list[bytes] = []
         overrun = False
         while True:
@@ -124,6 +124,7 @@ class KernelWatch:
                 if error.errno != errno.ENOBUFS:
                     raise
                 overrun = True
+        stamp = Stamp.now(since_ns)
         events = [found for data in received for found in self._messages(data, stamp)]
         if overrun:
             events += self._catch_up(stamp)

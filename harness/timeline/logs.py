@@ -31,14 +31,15 @@ class LogFile:
         self._told = 0
         self._left_out = 0
 
-    def read(self, stamp: Stamp) -> Iterator[Event]:
-        """Give the events of the complete lines that were added."""
+    def read(self, since_ns: int) -> Iterator[Event]:
+        """Give the events of the complete lines that were added since a moment."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
             return
+        stamp = Stamp.now(since_ns)
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         for raw in whole.splitlines():
@@ -93,9 +94,9 @@ class LogFolder:
         self._files = {name: LogFile(folder / name, process, clock) for name, process in files.items()}
         self._begun = False
 
-    def read(self, stamp: Stamp) -> list[Event]:
-        """Give the events of what has been written; the first time, of everything that is there."""
+    def read(self, since_ns: int) -> list[Event]:
+        """Give the events of what has been written since a moment; the first time, of everything that is there."""
         written = self.watch.read()
         names = [name for name in self._files if name in written or not self._begun]
         self._begun = True
-        return [found for name in names for found in self._files[name].read(stamp)]
+        return [found for name in names for found in self._files[name].read(since_ns)]

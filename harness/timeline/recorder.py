@@ -53,7 +53,7 @@ class Recorder:
         self._around = around
         self._journal = Journal(Path(plan.journal))
         self._selector = selectors.DefaultSelector()
-        self._first: Callable[[Stamp], list[Event]] = lambda _: []
+        self._first: Callable[[int], list[Event]] = lambda _: []
         self._names = Names(plan.names)
         self._kernels: list[KernelWatch] = []
         self._follow_kernels()
@@ -64,21 +64,31 @@ class Recorder:
     def run(self) -> None:
         """Record until the process is killed."""
         delay = RunDelay()
-        returned = time.monotonic_ns()
-        self._write(self._first(Stamp(returned, _SECOND)))
+        looked = time.monotonic_ns()
+        self._write(self._first(looked - _SECOND))
         while True:
-            waits_from = time.monotonic_ns()
-            ready = self._selector.select(self._timeout(waits_from))
-            now = time.monotonic_ns()
-            late = (delay.added_ns() if delay.known else _UNKNOWN_DELAY_NS) + _FLOOR_NS
-            slept = now - waits_from > late
-            # what was ready at once may have come at any time since the loop last looked
-            stamp = Stamp(now, late if slept else now - returned)
-            returned = now
-            for key, _ in ready:
-                self._write(key.data(stamp))
+            ready, since = self._wait(delay, looked)
+            looked = time.monotonic_ns()
+            for key in ready:
+                self._write(key.data(since))
             for watch in self._kernels:
                 self._write(watch.look())
+
+    def _wait(self, delay: RunDelay, looked: int) -> tuple[list[selectors.SelectorKey], int]:
+        """Wait until something is ready; gives it, and the moment before which it was not.
+
+        Args:
+            delay: Of this thread.
+            looked: The moment of the look before this one.
+        """
+        ready = self._selector.select(0)
+        if ready:
+            return [key for key, _ in ready], looked  # it came while other things were written down
+        waits_from = time.monotonic_ns()
+        delay.added_ns()
+        ready = self._selector.select(self._timeout(waits_from))
+        late = (delay.added_ns() if delay.known else _UNKNOWN_DELAY_NS) + _FLOOR_NS
+        return [key for key, _ in ready], max(waits_from, time.monotonic_ns() - late)
 
     def _timeout(self, now: int) -> float | None:
         """Seconds until something has to be looked at that announces nothing."""
@@ -132,10 +142,10 @@ class Recorder:
     def _accept(self, listening: socket.socket) -> list[Event]:
         connection, _ = listening.accept()
         connection.setblocking(False)
-        self._selector.register(connection, selectors.EVENT_READ, lambda stamp: self._answer(connection, stamp))
+        self._selector.register(connection, selectors.EVENT_READ, lambda since: self._answer(connection, since))
         return []
 
-    def _answer(self, connection: socket.socket, stamp: Stamp) -> list[Event]:
+    def _answer(self, connection: socket.socket, since_ns: int) -> list[Event]:
         try:
             asked = connection.recv(64)
         except ConnectionError:
@@ -146,7 +156,7 @@ class Recorder:
             return []
         for key, _ in self._selector.select(0):
             if key.fileobj is not connection:
-                self._write(key.data(stamp))
+                self._write(key.data(since_ns))
         with contextlib.suppress(ConnectionError, BlockingIOError):
             connection.sendall(b"\n")
         return []
@@ -160,29 +170,31 @@ class _Station:
         self._listening = listening
         self._watch = watch
 
-    def accept(self, _: Stamp) -> list[Event]:
+    def accept(self, _: int) -> list[Event]:
         """Take a new connection."""
         connection, _address = self._listening.accept()
         connection.setblocking(False)
         parser = bmp.BmpParser()
 
-        def read(stamp: Stamp) -> list[Event]:
-            return self._read(connection, parser, stamp)
+        def read(since_ns: int) -> list[Event]:
+            return self._read(connection, parser, since_ns)
 
         self._selector.register(connection, selectors.EVENT_READ, read)
         return []
 
-    def _read(self, connection: socket.socket, parser: bmp.BmpParser, stamp: Stamp) -> list[Event]:
-        told: list[bmp.Event] = []
-        problem = ""
+    def _read(self, connection: socket.socket, parser: bmp.BmpParser, since_ns: int) -> list[Event]:
+        received, ended, problem = bytearray(), True, ""
         try:
             while data := connection.recv(1 << 16):
-                told += parser.feed(data, stamp.at_ns / 1e9)
-            ended = True
+                received += data
         except BlockingIOError:
             ended = False
         except ConnectionError:
-            ended = True
+            pass  # bgpd was killed
+        stamp = Stamp.now(since_ns)
+        told: list[bmp.Event] = []
+        try:
+            told += parser.feed(bytes(received), stamp.at_ns / 1e9)
         except bmp.BmpError as error:
             ended, problem = True, str(error)
         if ended:

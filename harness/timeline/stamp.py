@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 
@@ -15,3 +16,9 @@ class Stamp(NamedTuple):
 
     at_ns: int
     resolution_ns: int
+
+    @classmethod
+    def now(cls, since_ns: int) -> Stamp:
+        """Take a stamp of what has just been read, and did not happen before a moment."""
+        at_ns = time.monotonic_ns()
+        return cls(at_ns, at_ns - since_ns)
