@@ -26,6 +26,9 @@ _MODULE_FOLDERS = ("/usr/lib/*/frr/modules", "/usr/lib/frr/modules", "/usr/lib64
 _INSTALL_HINT = "install it: apt-get install frr (Debian, Ubuntu), dnf install frr (Fedora)"
 #: From this version on daemons may leave their configuration to mgmtd and then refuse `-f`.
 _MGMTD_SINCE = (9, 0)
+#: From this version on bgpd is run without its BMP module: both routers' bgpd 10.3 (Debian 13) die in it of a SIGSEGV in
+#: topologies/multihop.yaml, each time, and never without it; 8.4.4 does not.
+_BMP_CRASHES_SINCE = (10, 0)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Frr:
     Attributes:
         folder: Where its daemons are.
         version: For example (8, 4, 4).
-        bmp: Whether bgpd can load its BMP module.
+        bmp: Whether bgpd has a BMP module that is safe to load.
         reads_file: The daemons that take `-f FILE`; with mgmtd (FRR 9 and later) not all do.
         mgmtd: Whether there is mgmtd, which then configures those that do not.
     """
@@ -67,7 +70,8 @@ def installed() -> Frr:
             f"{folder}/zebra --version does not tell a version: {said.strip()!r}", hint=_INSTALL_HINT
         )
     version = tuple(int(part) for part in found[1].split("."))
-    bmp = any(list(Path("/").glob(f"{pattern[1:]}/bgpd_bmp.so")) for pattern in _MODULE_FOLDERS)
+    modules = [module for pattern in _MODULE_FOLDERS for module in Path("/").glob(f"{pattern[1:]}/bgpd_bmp.so")]
+    bmp = bool(modules) and version < _BMP_CRASHES_SINCE
     if version < _MGMTD_SINCE:
         return Frr(folder, version, bmp)
     reads_file = frozenset(name for name in ("zebra", "bgpd", "bfdd", "staticd") if _takes_file(folder / name))
