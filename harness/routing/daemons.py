@@ -26,7 +26,7 @@ _MODULE_FOLDERS = ("/usr/lib/*/frr/modules", "/usr/lib/frr/modules", "/usr/lib64
 _INSTALL_HINT = "install it: apt-get install frr (Debian, Ubuntu), dnf install frr (Fedora)"
 #: From this version on daemons may leave their configuration to mgmtd and then refuse `-f`.
 _MGMTD_SINCE = (9, 0)
-#: From this version on bgpd is run without its BMP module: both routers' bgpd 10.3 (Debian 13) die in it of a SIGSEGV in
+#: From this version on bgpd runs without its BMP module: both routers' bgpd 10.3 (Debian 13) die in it (SIGSEGV) in
 #: topologies/multihop.yaml, each time, and never without it; 8.4.4 does not.
 _BMP_CRASHES_SINCE = (10, 0)
 
