@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from harness.timeline import event, logline
@@ -31,19 +31,27 @@ class LogFile:
         self._told = 0
         self._left_out = 0
 
-    def read(self, since_ns: int) -> Iterator[Event]:
-        """Give the events of the complete lines that were added since a moment."""
+    def read(self, since_ns: int) -> list[Event]:
+        """Give the events of the lines that were added since a moment."""
+        lines = self.added()
+        return list(self.events(lines, Stamp.now(since_ns)))
+
+    def added(self) -> list[str]:
+        """Read the complete lines that were added."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
-            return
-        stamp = Stamp.now(since_ns)
+            return []
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
-        for raw in whole.splitlines():
-            line = logline.parse(raw.decode(errors="replace"))
+        return whole.decode(errors="replace").splitlines()
+
+    def events(self, lines: Iterable[str], stamp: Stamp) -> Iterator[Event]:
+        """Give the events of lines that were read at a moment."""
+        for text in lines:
+            line = logline.parse(text)
             if line.matters:
                 yield from self._limited(self._event(line, stamp))
 
