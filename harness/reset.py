@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.cluster import Cluster
@@ -126,11 +127,13 @@ class Baseline:
 
 
 def _replace_restarted(lab: Lab) -> list[str]:
-    """Replace the pods that were killed: of a pod with a past, the kubelet puts the next restart off by 10 s or more."""
+    """Replace the pods that were killed: the kubelet delays the next restart of a pod with a past by 10 s or more."""
     done = []
     for name in lab.nodes:
-        answer = until(f"{name}'s agent to answer", lambda name=name: _pods(lab, name), within=_BACK_WITHIN)  # type: ignore[misc]
-        for pod in answer["pods"]:
+        asked = partial(_pods, lab, name)
+        for pod in (
+            until(f"{name}'s agent to answer", asked, lambda found: found is not None, within=_BACK_WITHIN) or ()
+        ):
             if pod["restarts"] == 0 or pod["terminating"]:
                 continue
             found = lab.cluster.get("Pod", pod["name"], namespace=pod["namespace"])
@@ -140,9 +143,9 @@ def _replace_restarted(lab: Lab) -> list[str]:
     return done
 
 
-def _pods(lab: Lab, node: str) -> Obj | None:
+def _pods(lab: Lab, node: str) -> list[Obj] | None:
     try:
-        found: Obj = lab.backend.node_agent(node, {"op": "pods"})
+        found: list[Obj] = lab.backend.node_agent(node, {"op": "pods"})["pods"]
     except LabError:  # it has just been started
         return None
     return found

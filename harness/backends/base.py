@@ -128,8 +128,8 @@ class Backend(Protocol):
             MissingCapability: when the machine has nothing to do it with.
         """
 
-    def flush_routes(self, host: str, protocol: str) -> Stamp:
-        """Remove the routes that a protocol ("bgp", "zebra") installed from a host's kernel."""
+    def forget(self, host: str) -> Stamp:
+        """Empty a host's kernel of packet filters, tracked connections and the routes of routing daemons."""
 
     def kill_host(self, host: str) -> Stamp:
         """End every process of a host at once (SIGKILL): its daemons and, on a node, its pods' processes."""

@@ -77,6 +77,7 @@ class NodeCrashed(_OfNode):
         process.kill_host(steps, self.node, running)
         if not self.silent:
             cut(steps, self.node, where, "host")
+        process.forget(steps, self.node)
 
 
 @dataclass(frozen=True)
@@ -109,3 +110,4 @@ class NodeShutDown(_OfNode):
         for one in reversed(running):
             process.end(steps, one, signal.SIGTERM, start_on_undo=False)
         cut(steps, self.node, networks(steps.lab.topology, self.node), "host")
+        process.forget(steps, self.node)

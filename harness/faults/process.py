@@ -55,6 +55,11 @@ def kill_host(steps: Steps, host: str, running: Sequence[str]) -> None:
         steps.backend.wait_ended(one, _ENDS_WITHIN)
 
 
+def forget(steps: Steps, host: str) -> None:
+    """Lose what a kernel loses when its host starts anew; kube-proxy, for one, trusts what it finds."""
+    steps.do(host, "packet filter, connections and learned routes forgotten", lambda: steps.backend.forget(host))
+
+
 def of_host(backend: Backend, host: str) -> list[str]:
     """The running processes of a host, in the order in which they were started."""
     running = [(state.started_ns or 0, name) for name, state in backend.processes().items() if state.pid is not None]

@@ -111,4 +111,4 @@ class RouterRebooted(_OfRouter):
         cut(steps, host, networks(steps.lab.topology, host), "host")
         if not self.orderly:
             process.kill_host(steps, host, running)
-        steps.do(host, "routes of BGP flushed", lambda: steps.backend.flush_routes(host, "bgp"))
+        process.forget(steps, host)

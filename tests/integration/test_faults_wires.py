@@ -187,19 +187,24 @@ def test_loss_is_as_large_as_asked(wires: Wires) -> None:
     wires.call("impair", host="node", network="servers", what=None)
 
 
-def test_routes_of_one_protocol_are_flushed(wires: Wires) -> None:
+def test_a_kernel_forgets_what_was_learned_and_filtered_and_nothing_else(wires: Wires) -> None:
     def routes() -> set[tuple[str, str]]:
-        with wires.socket("client", socket.AF_NETLINK, socket.SOCK_RAW) as sock:
+        with wires.socket("router", socket.AF_NETLINK, socket.SOCK_RAW) as sock:
             return {(route.prefix, route.protocol) for route in kernel.routes(sock)}
 
-    assert routes() == {("0.0.0.0/0", "static"), ("10.1.0.0/24", "kernel")}
-    assert wires.call("flush_routes", host="client", protocol="bgp")["routes"] == 0
-    assert len(routes()) == 2
-    assert wires.call("flush_routes", host="client", protocol="static")["routes"] == 1
-    assert routes() == {("10.1.0.0/24", "kernel")}
-    wires.call("link", host="client", network="lan", up=False, where="host")
-    wires.call("link", host="client", network="lan", up=True, where="host")  # brings the route back
-    assert len(routes()) == 2
+    connected = {("10.1.0.0/24", "kernel"), ("10.2.0.0/24", "kernel")}
+    with wires.socket("router", socket.AF_NETLINK, socket.SOCK_RAW) as sock:
+        for protocol in (186, 4):  # BGP's, and a static one (/etc/iproute2/rt_protos)
+            sock.send(_route(f"192.0.2.{protocol}", "10.2.0.2", protocol))
+            assert struct.unpack_from("=i", sock.recv(4096), 16)[0] == 0
+    assert routes() == {("192.0.2.186/32", "bgp"), ("192.0.2.4/32", "static")} | connected
+    with wires.stream() as stream:
+        rules = "chain c { type filter hook forward priority 0; drop; };"
+        wires.call("filter", host="router", name="gone", rules=rules)
+        assert stream.silent()
+        wires.call("forget", host="router")
+        assert stream.passing()
+    assert routes() == {("192.0.2.4/32", "static")} | connected
 
 
 def test_all_processes_of_a_host_are_killed_and_no_other(wires: Wires) -> None:
@@ -261,6 +266,15 @@ def test_a_delay_needs_netem(wires: Wires) -> None:
 
 def _drop(port: int) -> str:
     return f"chain in {{ type filter hook input priority 0; udp dport {port} drop; }};"
+
+
+def _route(destination: str, gateway: str, protocol: int) -> bytes:
+    """RTM_NEWROUTE of a host route (rtnetlink(7))."""
+    attributes = b"".join(
+        struct.pack("=HH4s", 8, kind, socket.inet_aton(address)) for kind, address in ((1, destination), (5, gateway))
+    )
+    body = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 254, protocol, 0, 1, 0) + attributes
+    return struct.pack("=IHHII", 16 + len(body), 24, 0x1 | 0x4 | 0x400, 1, 0) + body
 
 
 def _running(wires: Wires, host: str, device: str) -> bool:

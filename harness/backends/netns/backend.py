@@ -235,9 +235,9 @@ class NetnsBackend:
         wanted = None if what is None else dataclasses.asdict(what)
         return _stamp(self._rpc.call("impair", host=host, network=network, what=wanted))
 
-    def flush_routes(self, host: str, protocol: str) -> Stamp:
-        """Remove the routes that a protocol installed from a host's kernel."""
-        return _stamp(self._rpc.call("flush_routes", host=host, protocol=protocol))
+    def forget(self, host: str) -> Stamp:
+        """Empty a host's kernel of packet filters, tracked connections and the routes of routing daemons."""
+        return _stamp(self._rpc.call("forget", host=host))
 
     def kill_host(self, host: str) -> Stamp:
         """End every process of a host at once (SIGKILL), its pods' too."""

@@ -46,7 +46,7 @@ class Changes:
             "link": lambda r: (self.link(r["host"], r["network"], r["up"], r["where"]), None),
             "filter": lambda r: (self.filter(r["host"], r["name"], r["rules"]), None),
             "impair": lambda r: (self.impair(r["host"], r["network"], r["what"]), None),
-            "flush_routes": lambda r: (self.flush_routes(r["host"], r["protocol"]), None),
+            "forget": lambda r: (self.forget(r["host"]), None),
             "kill_host": lambda r: (self.kill_host(r["host"]), None),
             "take_back": lambda _: (self.take_back(), None),
         }
@@ -120,10 +120,12 @@ class Changes:
         self._remember(f"{host}'s link to {network} impaired", back)
         return interval.stamp(how)
 
-    def flush_routes(self, host: str, protocol: str) -> Stamp:
-        """Remove the routes of a protocol from a host's kernel; the protocol itself brings them back."""
-        interval, number = in_netns(host, lambda: kernel_ops.flush_routes(protocol))
-        return {**interval.stamp("RTM_DELROUTE of each"), "routes": number}
+    def forget(self, host: str) -> Stamp:
+        """Lose what a host's kernel loses when it starts anew; who put it there puts it there again."""
+        interval = in_netns(host, kernel_ops.forget)
+        with self._lock:
+            self._back = {what: back for what, back in self._back.items() if not what.startswith(_filter_of(host, ""))}
+        return interval.stamp("nftables and netlink answered")
 
     # -- processes --------------------------------------------------------------------------------------------------
 
@@ -173,6 +175,10 @@ class Changes:
         for _, back in left:
             back()
         return [what for what, _ in left] + _resume_stopped()
+
+
+def _filter_of(host: str, name: str) -> str:
+    return f"{host}'s packet filter {name}"
 
 
 def _configure(device: str, addresses: list[str], routes: list[Route]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -31,8 +32,10 @@ _HEADER, _IFINFO = "=IHHII", "=BxHiII"
 _IFLA_PROTINFO, _IFLA_BRPORT_STATE = 12, 1
 _BR_STATE_DISABLED, _BR_STATE_FORWARDING = 0, 3
 
-#: Names by which `ip route` knows who installed a route (/etc/iproute2/rt_protos).
-ROUTE_PROTOCOLS = {"zebra": 11, "static": 4, "bgp": 186}
+# <linux/netfilter/nfnetlink.h>, nfnetlink_conntrack.h; an empty deletion is one of all connections
+_NETLINK_NETFILTER, _NFNL_SUBSYS_CTNETLINK, _IPCTNL_MSG_CT_DELETE, _NFGENMSG = 12, 1, 2, "=BBH"
+#: Who installs routes of a routing daemon (/etc/iproute2/rt_protos): zebra and what it names after BGP.
+_ROUTING_PROTOCOLS = (11, 186)
 
 #: libnftables keeps lists of interfaces and a parser that are not made for several threads.
 _nft_lock = threading.Lock()
@@ -132,21 +135,35 @@ def _libnftables() -> ctypes.CDLL:
     return library
 
 
-def flush_routes(protocol: str) -> tuple[Interval, int]:
-    """Remove every route that a protocol installed, of both families; gives how many there were."""
+def forget() -> Interval:
+    """Lose what others gave a kernel and it holds in its memory alone: filters, connections, routes of daemons."""
+    with timed() as interval:
+        nft("flush ruleset")
+        _flush_connections()
+        _flush_routes()
+    return interval
+
+
+def _flush_connections() -> None:
+    size = struct.calcsize(_HEADER) + struct.calcsize(_NFGENMSG)
+    kind = _NFNL_SUBSYS_CTNETLINK << 8 | _IPCTNL_MSG_CT_DELETE
+    message = struct.pack(_HEADER, size, kind, _NLM_F_REQUEST | _NLM_F_ACK, 1, 0)
+    message += struct.pack(_NFGENMSG, socket.AF_UNSPEC, 0, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as sock:
+        sock.send(message)
+        error = struct.unpack_from("=i", sock.recv(4096), 16)[0]
+    if error not in (0, -errno.EINVAL, -errno.EOPNOTSUPP):  # the last two: the kernel tracks no connections
+        raise OSError(-error, f"the kernel refused to forget connections: {os.strerror(-error)}")
+
+
+def _flush_routes() -> None:
     from pyroute2 import IPRoute
 
-    number = ROUTE_PROTOCOLS[protocol]
-    with IPRoute() as ip, timed() as interval:
-        routes = [
-            route
-            for family in (socket.AF_INET, socket.AF_INET6)
-            for route in ip.get_routes(family=family)
-            if route["proto"] == number
-        ]
-        for route in routes:
-            ip.route("del", **_named(route))
-    return interval, len(routes)
+    with IPRoute() as ip:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for route in ip.get_routes(family=family):
+                if route["proto"] in _ROUTING_PROTOCOLS:
+                    ip.route("del", **_named(route))
 
 
 def _named(route: dict[str, object]) -> dict[str, object]:
