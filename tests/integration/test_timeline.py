@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -18,8 +19,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from harness.backends.netns.plan import RECORDER
 from harness.errors import LblabError, MissingCapability
 from harness.lab import Lab, open_lab
-from harness.routing import kernel
-from harness.routing.daemons import installed
+from harness.routing import daemons, kernel
 from harness.timeline import event
 from harness.wait import until
 
@@ -49,7 +49,7 @@ def _clean(small: Lab) -> Iterator[None]:
 
 
 def needs_bmp() -> None:
-    if not installed().bmp:
+    if not daemons.installed().bmp:
         pytest.skip("this FRR has no BMP module")
 
 
@@ -253,3 +253,23 @@ def test_a_recorder_that_is_gone_is_said_and_can_be_started_again(small: Lab) ->
 def test_waiting_for_what_does_not_come_says_what_came(small: Lab) -> None:
     with pytest.raises(LblabError, match=r"waited 0.05 s for fault, subject nobody; seen .*nothing"):
         small.timeline.wait(event.FAULT, within=0.05, after_ns=time.monotonic_ns(), subject="nobody")
+
+
+def test_an_frr_without_bmp_is_asked_instead(monkeypatch: pytest.MonkeyPatch, small: Lab) -> None:
+    """The fallback: the same events, known within some 15 ms."""
+    del small  # two labs at once are too much for a small machine; this one comes after its tests
+    there = daemons.installed()
+    monkeypatch.setattr(daemons, "installed", lambda: dataclasses.replace(there, bmp=False))
+    with open_lab(ROOT / "topologies" / "small.yaml", name=f"polled-{os.getpid()}") as lab:
+        prefix = lab.service("web").prefix
+        killed = lab.node("worker1").agent.kill()
+        down = lab.timeline.wait(event.PEER_DOWN, within=5, after_ns=killed - 1000 * MS, peer_name="worker1")
+        assert down.source == "vty opnsense"
+        assert down.resolution_ns < 500 * MS
+        lab.timeline.wait(event.STALE, within=5, after_ns=killed - 1000 * MS, prefix=prefix)
+        started = lab.node("worker1").agent.start()
+        up = lab.timeline.wait(event.PEER_UP, within=20, after_ns=started, peer_name="worker1")
+        opened = lab.timeline.events(started).first(event.OPEN, peer_name="worker1")
+        assert opened is not None
+        assert opened.data["graceful_restart"]["r_bit"]
+        lab.timeline.wait(event.FRESH, within=5, after_ns=up.at_ns - up.resolution_ns, prefix=prefix)
