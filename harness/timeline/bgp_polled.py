@@ -125,7 +125,7 @@ class Comparison:
             asked_ns: When it was asked.
             at_ns: When it had answered.
         """
-        resolution = at_ns - (self._looked_ns or asked_ns)
+        resolution = at_ns - (asked_ns if self._looked_ns is None else self._looked_ns)
         if self._away_ns is not None:
             data = {"from_ns": self._away_ns, "to_ns": at_ns}
             text = f"nobody told of {self._router}'s BGP for {(at_ns - self._away_ns) / 1e9:.3f} s"
