@@ -51,21 +51,21 @@ class Process:
 
     def resume(self) -> int:
         """Let a stalled process run again (SIGCONT)."""
-        return self._happened(self._backend.signal(self.name, signal.SIGCONT), "resumed (SIGCONT)")
+        return self._happened(self._backend.signal(self.name, signal.SIGCONT), "resumed (SIGCONT)", undo=True)
 
     def start(self) -> int:
         """Start it again; returns when it was started."""
-        return self._happened(self._backend.start(self.name), "started")
+        return self._happened(self._backend.start(self.name), "started", undo=True)
 
     def _end(self, number: signal.Signals) -> int:
         word = "killed" if number == signal.SIGKILL else "stopped"
         self._happened(self._backend.signal(self.name, number), f"{word} ({number.name})")
         return self._backend.wait_ended(self.name, _ENDS_WITHIN)
 
-    def _happened(self, at_ns: int, text: str) -> int:
-        """Put what was done to the process on the timeline: it counts as a fault."""
+    def _happened(self, at_ns: int, text: str, *, undo: bool = False) -> int:
+        """Put what was done to the process on the timeline: it counts as a fault, or as the end of one."""
         stamp = Stamp(at_ns, STAMP_RESOLUTION_NS, "stamped by the lab host")
-        record.write(self._backend.folder, record.event(stamp, self.name, text))
+        record.write(self._backend.folder, record.event(stamp, self.name, text, {"undo": True} if undo else None))
         return at_ns
 
     def __repr__(self) -> str:

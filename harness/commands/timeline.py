@@ -56,9 +56,7 @@ def _begin(since: str | None, live: LiveTimeline) -> int:
     if since is None:
         return 0
     if since == "fault":
-        from harness.timeline import event
-
-        faults = live.events().of(event.FAULT)
+        faults = [each for each in live.events() if each.is_fault]
         if not faults:
             raise UserError("no fault has happened in this lab", hint="lblab fault --help")
         return faults[-1].at_ns - 1_000_000_000
@@ -76,7 +74,7 @@ def _follow(live: LiveTimeline, begin: int, *, details: bool, as_json: bool) -> 
     for each in live.follow():
         if each.at_ns < begin or not (details or any(notable([each]))):
             continue
-        zero = each.at_ns if zero is None or (each.is_a("fault") and not each.data.get("undo")) else zero
+        zero = each.at_ns if zero is None or each.is_fault else zero
         print(each.line().decode().rstrip() if as_json else line(each, zero), flush=True)
 
 

@@ -65,6 +65,11 @@ class Event:
         """Whether it is of one of these kinds, or of one of these groups of kinds."""
         return self.kind in kinds or self.kind.partition(".")[0] in kinds
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether it is a fault that begins; the end of one is of the same kind, with `undo` in its data."""
+        return self.kind == FAULT and not self.data.get("undo")
+
     def line(self) -> bytes:
         """Render it as one line of JSON."""
         fields = {

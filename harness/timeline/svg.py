@@ -42,7 +42,7 @@ _STYLE = (
     "stroke:#fff;stroke-width:3px;stroke-linejoin:round;paint-order:stroke}"
     ".title{font-size:14px;font-weight:600}.lane{font-weight:600}.tick{fill:#667085;font-size:10px}"
     ".at{fill:#667085}.grid{stroke:#eaecf0}.edge{stroke:#d0d5dd}.fault{stroke:#b42318;stroke-dasharray:4 3}"
-    ".outage{fill:#fee4e2}"
+    ".undone{stroke:#98a2b3;stroke-dasharray:4 3}.outage{fill:#fee4e2}"
 )
 
 
@@ -125,7 +125,7 @@ def render(timeline: Timeline, *, title: str = "", width: int = 1280) -> str:
 
 
 def _heading(drawn: Sequence[Event]) -> str:
-    fault = next((each for each in drawn if each.kind == event.FAULT), None)
+    fault = next((each for each in drawn if each.is_fault), None)
     return lanes.said(fault) if fault else "Timeline"
 
 
@@ -247,5 +247,5 @@ def _label(label: _Label, middle: float, colour: str) -> Iterator[str]:
 def _fault_lines(drawn: Iterable[Event], axis: _Axis, height: float) -> Iterator[str]:
     for each in drawn:
         if each.kind == event.FAULT:
-            x = f"{axis.x(each.at_ns):.1f}"
-            yield f'<line class="fault" x1="{x}" x2="{x}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
+            x, style = f"{axis.x(each.at_ns):.1f}", "fault" if each.is_fault else "undone"
+            yield f'<line class="{style}" x1="{x}" x2="{x}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
-from harness.timeline import event
 from harness.timeline.event import Event
 
 #: Around an outage, what happened so long before and after it is shown too: a fault comes before what it does.
@@ -29,7 +28,7 @@ class Timeline(Sequence[Event]):
         """The moment that times are shown relative to."""
         if self._zero_ns is not None:
             return self._zero_ns
-        fault = self.first(event.FAULT)
+        fault = next((each for each in self._events if each.is_fault), None)
         return fault.at_ns if fault else self._events[0].at_ns if self._events else 0
 
     def of(self, *kinds: str, subject: str | None = None, source: str | None = None, **data: Any) -> Timeline:
