@@ -18,7 +18,7 @@ from harness.timeline.timeline import Timeline
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 92, 16, 46, 34
 _ROW, _GAP = 15, 6
-_BAR = 10
+_BAR = 12
 #: Width of a character at 11 px, on the wide side for a proportional font, so that an estimate never is too short.
 _CHARACTER = 6.0
 _LONGEST = 110
@@ -187,7 +187,10 @@ def _place(lane: _Lane, axis: _Axis, at_ns: int, text: str, full: str, *, span: 
     longest = min(_LONGEST, int((room_right if to_right else room_left) / _CHARACTER) - stamped)
     short = text if len(text) <= longest else text[: max(longest - 1, 0)] + "…"
     length = (len(short) + stamped) * _CHARACTER
-    if to_right:
+    whole = (len(text) + stamped) * _CHARACTER
+    if end_x is not None and whole > room_right and whole < end_x - x - 10:
+        begin, end, text_x, anchor, short = x - 5, end_x + 5, x + 5, "start", text
+    elif to_right:
         begin, end, text_x, anchor = x - 5, right + length + 6, right, "start"
     else:
         begin, end, text_x, anchor = x - 7 - length - 6, (end_x or x) + 5, x - 7, "end"
