@@ -113,12 +113,27 @@ def _mounts(spec: HostSpec) -> None:
     namespaces.enter_mount_namespace()
     namespaces.mount("proc", Path("/proc"), "proc")
     for mount in spec.mounts:
-        if mount.source is None:
+        if mount.kind == "shadow":
+            _shadow(Path(mount.target), mount.over)
+        elif mount.source is None:
             namespaces.mount("tmpfs", Path(mount.target), "tmpfs", data="mode=0755")
         else:
             namespaces.bind(Path(mount.source), Path(mount.target))
     for folder in spec.folders:
         Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def _shadow(folder: Path, over: dict[str, str]) -> None:
+    """Put a folder of links in a folder's place: to the machine's own entries, but for those that the lab replaces."""
+    machines = Path("/run/machine") / folder.name
+    machines.mkdir(parents=True)
+    namespaces.bind(folder, machines)
+    namespaces.mount("tmpfs", folder, "tmpfs", data="mode=0755")
+    for entry in machines.iterdir():
+        if entry.name not in over:
+            (folder / entry.name).symlink_to(entry)
+    for name, source in over.items():
+        (folder / name).symlink_to(source)
 
 
 def _watch_owner(descriptor: int, end: Any) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from harness.backends.netns.credentials import Credentials
@@ -125,7 +125,7 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
             *_routers(topology, folder),
             *_nodes(topology, binaries, folder, inside),
         ),
-        mounts=tuple(Mount(m.kind, str(m.target), str(m.source) if m.source else None) for m in needs.mounts),
+        mounts=tuple(_mounts(needs.mounts)),
         folders=tuple(map(str, needs.folders)),
     )
 
@@ -202,6 +202,18 @@ def _timeline(
 
 def _host_names(topology: Topology) -> tuple[str, ...]:
     return (*topology.routers, *topology.nodes, *topology.clients, CONTROL_PLANE)
+
+
+def _mounts(needed: Iterable[daemons.Mount]) -> Iterator[Mount]:
+    """What FRR needs, with everything in /etc as one shadow, after the file system of memory that it is kept in.
+
+    A file bound over /etc/group would be gone as soon as the machine's own is replaced, as `useradd` does.
+    """
+    etc = Path("/etc")
+    over = {m.target.name: str(m.source) for m in needed if m.kind == "bind" and m.target.parent == etc}
+    rest = [m for m in needed if m.kind != "bind" or m.target.parent != etc]
+    yield from (Mount(m.kind, str(m.target), str(m.source) if m.source else None) for m in rest)
+    yield Mount("shadow", str(etc), over=over)
 
 
 def _write(files: Mapping[Path, str]) -> None:

@@ -39,11 +39,16 @@ class Route:
 
 @dataclass(frozen=True)
 class Mount:
-    """A file system of memory ("tmpfs"), or a file or folder bound over another ("bind")."""
+    """A file system of memory ("tmpfs"), a file or folder bound over another ("bind"), or a "shadow".
+
+    A shadow is a folder that shows what the machine's has at any time, but for some entries.
+    """
 
     kind: str
     target: str
     source: str | None = None
+    #: Shadow: the entries that are the lab's own, and where they are.
+    over: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
