@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
-from harness.backends.base import Backend, ProcessState, Stamp
+from harness.backends.base import Backend, ProcessState
 from harness.faults import record
+from harness.faults.stamps import stamped
 
 #: Seconds in which a daemon ends after a signal that asks it to; a kubelet's grace period is 30 s.
 _ENDS_WITHIN = 30.0
-#: How late a lab host's stamp may be: it reads the clock when kill(2), some 0.01 ms, or posix_spawn(3), 1 to 2 ms,
-#: returns.
-STAMP_RESOLUTION_NS = 2_000_000
 
 
 class Process:
@@ -47,26 +46,28 @@ class Process:
 
     def stall(self) -> int:
         """Stop it from running without ending it (SIGSTOP); returns when the kernel took it."""
-        return self._happened(self._backend.signal(self.name, signal.SIGSTOP), "stalled (SIGSTOP)")
+        return self._signal(signal.SIGSTOP, "stalled")
 
     def resume(self) -> int:
         """Let a stalled process run again (SIGCONT)."""
-        return self._happened(self._backend.signal(self.name, signal.SIGCONT), "resumed (SIGCONT)", undo=True)
+        return self._signal(signal.SIGCONT, "resumed", undo=True)
 
     def start(self) -> int:
         """Start it again; returns when it was started."""
-        return self._happened(self._backend.start(self.name), "started", undo=True)
+        return self._do(lambda: self._backend.start(self.name), "started", undo=True)
 
     def _end(self, number: signal.Signals) -> int:
-        word = "killed" if number == signal.SIGKILL else "stopped"
-        self._happened(self._backend.signal(self.name, number), f"{word} ({number.name})")
+        self._signal(number, "killed" if number == signal.SIGKILL else "stopped")
         return self._backend.wait_ended(self.name, _ENDS_WITHIN)
 
-    def _happened(self, at_ns: int, text: str, *, undo: bool = False) -> int:
-        """Put what was done to the process on the timeline: it counts as a fault, or as the end of one."""
-        stamp = Stamp(at_ns, STAMP_RESOLUTION_NS, "stamped by the lab host")
+    def _signal(self, number: signal.Signals, word: str, *, undo: bool = False) -> int:
+        return self._do(lambda: self._backend.signal(self.name, number), f"{word} ({number.name})", undo=undo)
+
+    def _do(self, action: Callable[[], int], text: str, *, undo: bool = False) -> int:
+        """Do something to the process and put it on the timeline: it counts as a fault, or as the end of one."""
+        stamp = stamped(action)
         record.write(self._backend.folder, record.event(stamp, self.name, text, {"undo": True} if undo else None))
-        return at_ns
+        return stamp.at_ns
 
     def __repr__(self) -> str:
         return f"Process({self.name!r})"

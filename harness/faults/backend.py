@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from harness.errors import LabError
-from harness.faults.api import asked
 from harness.faults.base import Fault, Steps
 from harness.faults.parameters import ServiceName
+from harness.faults.stamps import BY_NODE, asked
 from harness.wait import until
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class BackendKilled(_OfBackends):
         """Have each node's agent kill its pods' processes."""
         for node, pod in self.backends(steps.lab, self.node):
             kill = partial(steps.backend.node_agent, node, {"op": "kill", "pod": pod})
-            steps.do(pod, f"killed (SIGKILL) on {node}", partial(asked, kill, "answer of the node's agent"))
+            steps.do(pod, f"killed (SIGKILL) on {node}", partial(asked, kill, BY_NODE))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class BackendUnready(_OfBackends):
             self._turn(steps, name, pod)
 
     def _turn(self, steps: Steps, name: str, pod: str) -> None:
-        node, how = steps.lab.node(name), "answer of the node's agent"
+        node, how = steps.lab.node(name), BY_NODE
         steps.on_undo(pod, f"ready again on {name}", lambda: asked(lambda: node.set_ready(pod, True), how))
         steps.do(pod, f"not ready on {name}", lambda: asked(lambda: node.set_ready(pod, False), how))
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from harness.faults import process
-from harness.faults.api import asked
 from harness.faults.base import Fault, Steps
 from harness.faults.link import cut, networks
 from harness.faults.parameters import NodeName
+from harness.faults.stamps import asked
 from harness.wait import until
 
 #: Seconds for evicted pods to be gone: their grace period is 30 s unless they say otherwise.

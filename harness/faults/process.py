@@ -9,12 +9,10 @@ from functools import partial
 from harness.backends.base import Backend, Stamp
 from harness.errors import LabError
 from harness.faults.base import Steps
+from harness.faults.stamps import stamped
 
 #: Seconds for a process to end after SIGTERM; a kubelet's grace period is 30 s.
 _ENDS_WITHIN = 30.0
-#: Nanoseconds by which a stamp of the lab host may be late: it reads the clock when kill(2) or posix_spawn(3) returns,
-#: which take some 0.01 ms and 1 ms.
-_SIGNAL_RESOLUTION, _START_RESOLUTION = 100_000, 2_000_000
 
 
 def end(steps: Steps, process: str, number: signal.Signals, *, start_on_undo: bool = True) -> None:
@@ -32,14 +30,14 @@ _DONE = {signal.SIGKILL: "killed", signal.SIGTERM: "stopped", signal.SIGSTOP: "s
 
 def send(backend: Backend, process: str, number: signal.Signals) -> Stamp:
     """Send a signal."""
-    return Stamp(backend.signal(process, number), _SIGNAL_RESOLUTION, f"{number.name} taken by the kernel")
+    return stamped(lambda: backend.signal(process, number))
 
 
 def start(backend: Backend, process: str) -> Stamp | None:
     """Start a process and wait until it is ready; None when it runs already."""
     if backend.processes()[process].pid is not None:
         return None
-    return Stamp(backend.start(process), _START_RESOLUTION, "process started by the lab host")
+    return stamped(lambda: backend.start(process))
 
 
 def start_all(steps: Steps, processes: Sequence[str]) -> None:
