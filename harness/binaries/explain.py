@@ -48,7 +48,8 @@ def is_full(output: str) -> bool:
 def telling_lines(output: str, count: int = 3) -> list[str]:
     """The lines of a Go command's output that say why it failed, at most `count`."""
     lines = (line.strip() for line in output.splitlines())
-    telling = [line for line in lines if line and not line.startswith(_NOISE)]
+    # a line of one word is a package that -v names when its compilation starts; some are called errors
+    telling = [line for line in lines if " " in line and not line.startswith(_NOISE)]
     errors = [line for line in telling if ".go:" in line or "error" in line.lower() or line.startswith("go:")]
     return (errors or telling)[:count]
 

@@ -72,6 +72,12 @@ def test_compiler_errors_are_quoted_without_the_noise(tmp_path: Path) -> None:
     assert error.file == str(tmp_path / "log")
 
 
+def test_packages_that_are_called_errors_are_no_errors() -> None:
+    output = "k8s.io/apimachinery/pkg/util/errors\ngithub.com/go-openapi/errors\n" + COMPILER
+    assert explain.failure("kube", output).message == explain.failure("kube", COMPILER).message
+    assert explain.failure("kube", "github.com/go-openapi/errors\n").message.endswith("the Go command says nothing")
+
+
 def test_a_killed_compiler_is_about_memory() -> None:
     error = explain.failure("kube", "k8s.io/api/core/v1: compile: signal: killed")
     assert "memory" in error.message
