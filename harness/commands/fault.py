@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import signal
 import sys
@@ -110,21 +111,20 @@ def _teller(as_json: bool) -> Callable[[Event], None]:
 def _inject(fault: Fault, lab: str | None, lasting: float | None, keep: bool, as_json: bool) -> None:
     """Make one fault happen, and hold it until its time is over or the user has had enough."""
     used, tell = attach(lab), _teller(as_json)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    injected = used.fault(fault, lasting=lasting)
-    for event in injected.events:
-        tell(event)
-    told = len(injected.events)
-    if keep:
-        injected.forget()
-        return
-    if injected.undoable:
-        while injected.active and not stop.wait(0.05):
-            pass
-    with injected:
-        pass
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C
+    told = 0
+    with used.fault(fault, lasting=lasting) as injected:
+        for event in injected.events:
+            tell(event)
+            told += 1
+        if keep:
+            injected.forget()
+        elif injected.undoable:
+            with contextlib.suppress(KeyboardInterrupt):  # that is how a user ends it
+                pause = threading.Event()
+                while injected.active:
+                    pause.wait(0.05)
     for event in injected.events[told:]:
         tell(event)
 
