@@ -242,7 +242,9 @@ def test_a_recorder_that_is_gone_is_said_and_can_be_started_again(small: Lab) ->
     small.backend.wait_ended(RECORDER, 5)
     blind = small.timeline.events(begin).of(event.BLIND, source="recorder")
     assert len(blind) == 1
+    told = len(small.timeline.events().of(event.LOG))
     small.backend.start(RECORDER)
+    assert len(small.timeline.events().of(event.LOG)) - told < 20, "old lines of logs were told again"
     assert not small.timeline.events(begin).of(event.BLIND, source="recorder")
     again = time.monotonic_ns()
     small.backend.set_link("client", "lan", False)

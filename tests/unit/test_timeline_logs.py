@@ -146,3 +146,14 @@ def test_only_chosen_logs_are_followed_and_what_is_there_is_read_first(tmp_path:
         file.write(LOGRUS + "\n")
     assert [each.data["level"] for each in folder.read(0)] == ["warning"]
     folder.watch.close()
+
+
+def test_a_later_recorder_does_not_tell_again_what_one_before_it_has_told(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(CILIUM + "\n")
+    folder = LogFolder(tmp_path, {"a.log": "a"}, Fixed()())
+    folder.skip()
+    assert folder.read(0) == []
+    with (tmp_path / "a.log").open("a") as file:
+        file.write(LOGRUS + "\n")
+    assert len(folder.read(0)) == 1
+    folder.watch.close()
