@@ -146,7 +146,7 @@ class Probe:
         self._process: subprocess.Popen[bytes] | None = None
         self._tapped = [self._out.with_suffix(f".{node}.tap") for node in lab.nodes] if taps else []
         self._taps: list[subprocess.Popen[bytes]] = []
-        self._cpu: tuple[CpuTimes, int] | None = None
+        self._cpu: tuple[CpuTimes, dict[int, int]] | None = None
         self._measured: Measured | None = None
         self._started_ns = 0
 
@@ -170,7 +170,7 @@ class Probe:
             every=0.02,
             show=lambda flows: f"answers by flow: {flows or 'none'}",
         )
-        self._cpu = _cpu_now(), self._lab.backend.cpu_ticks()
+        self._cpu = _cpu_now(), self._lab.backend.cpu_times()
         self._started_ns = time.monotonic_ns()
 
     def _answers(self) -> dict[int, int]:
@@ -191,8 +191,9 @@ class Probe:
         if self._process is None or self._cpu is None:
             raise LblabError("the probe was not started")
         ended = time.monotonic_ns()
-        before, ticks = self._cpu
-        cpu = trust.load(before, _cpu_now(), self._lab.backend.cpu_ticks() - ticks)
+        before, own = self._cpu
+        now = self._lab.backend.cpu_times()
+        cpu = trust.load(before, _cpu_now(), sum(ticks - own.get(pid, 0) for pid, ticks in now.items()))
         self._end()
         run = records.read(self._out)
         analysis = analyse(run, logs=list(self._logs()), taps=[records.read_tap(path) for path in self._tapped])

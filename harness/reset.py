@@ -76,7 +76,7 @@ class Baseline:
                 raise LabError(f"{name}'s running configuration was left changed")
         done += self._restore_objects(lab.cluster)
         done += self._restore_nodes(lab.cluster)
-        done += _replace_restarted(lab)
+        done += replace_restarted(lab)
         lab.converge(within=_BACK_WITHIN)
         until(
             "the routes to be as before",
@@ -126,7 +126,7 @@ class Baseline:
         return done
 
 
-def _replace_restarted(lab: Lab) -> list[str]:
+def replace_restarted(lab: Lab) -> list[str]:
     """Replace the pods that were killed: the kubelet delays the next restart of a pod with a past by 10 s or more."""
     done = []
     for name in lab.nodes:

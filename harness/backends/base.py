@@ -81,8 +81,8 @@ class Backend(Protocol):
     #: lblab's own program for servers and probes, as the lab's hosts see it.
     lablet: Path
 
-    def cpu_ticks(self) -> int:
-        """CPU time that labs and the run that uses them have used so far, in clock ticks."""
+    def cpu_times(self) -> dict[int, int]:
+        """CPU time of each process of the lab and of the run that uses it, in clock ticks by PID."""
 
     def exec(
         self, host: str, argv: Sequence[str], *, stdin: str | None = None, within: float = 30

@@ -118,7 +118,7 @@ def test_user_space_ends(lab: Lab, expect: Expect, negotiated: BgpTimers, row: R
         expect.outage(measured, max_ms=predicted.high * 1e3 + 500, predicted=predicted)
 
 
-@pytest.mark.lab(topology="failover")
+@pytest.mark.lab(topology="failover", fresh=True)  # the drained pods stay where they went
 def test_shut_down_in_order(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """Drain, take the label off, stop, power off (facts/cilium.md 3.4, S4): both routers are told, and no flow waits.
 

@@ -51,6 +51,8 @@ def row(lab: Lab) -> Callable[[str, Callable[[], None]], Mapping[str, Measured]]
             mode: Probe(lab, address, 7777, client=f"client-{mode}", rate=RATE, resolution_ms=RESOLUTION_MS, name=mode)
             for mode in MODES
         }
+        # a run that is repeated finds what the one before has left: everything has to be up again
+        lab.converge()
         with together(probes):
             act()
         return {mode: probe.measured for mode, probe in probes.items()}

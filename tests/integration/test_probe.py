@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from probe_lab import PORT, ProbeLab, reason_to_skip
 
+from harness import binaries
+from harness.errors import LblabError
 from harness.traffic import control
 from harness.traffic.analysis import analyse
 from harness.traffic.outages import Outage, own_gaps
@@ -18,22 +18,18 @@ from harness.traffic.records import Run, read, read_tap
 from harness.wait import until
 
 MS = 1_000_000
-SOURCES = Path(__file__).parents[2] / "harness" / "binaries" / "go" / "lablet"
 
 _REASON = reason_to_skip()
 pytestmark = pytest.mark.skipif(_REASON is not None, reason=str(_REASON))
 
 
 @pytest.fixture(scope="session")
-def lablet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("Go is not installed: lablet cannot be built")
-    binary = tmp_path_factory.mktemp("lablet") / "lablet"
-    command = [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(binary), "."]
-    built = subprocess.run(command, cwd=SOURCES, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    return binary
+def lablet() -> Path:
+    try:
+        (built,) = binaries.build(["lablet"], progress=lambda _: None)
+    except LblabError as error:
+        pytest.skip(f"lablet cannot be built: {error}")
+    return built.folder / "lablet"
 
 
 @pytest.fixture

@@ -51,7 +51,9 @@ def test_the_tar_holds_the_content_and_nothing_of_its_maker(tmp_path: Path) -> N
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
     with tarfile.open(tmp_path / "one.tar") as tar:
         members = tar.getmembers()
-        tar.extractall(tmp_path / "out", filter="data")
+        content = tar.extractfile("member/snap/db")
+        assert content is not None
+        packed = content.read()
     assert [one.name for one in members] == ["member", "member/snap", "member/snap/db"]
     assert {(one.uid, one.gid, one.uname, one.mtime) for one in members} == {(0, 0, "", 0)}
-    assert (tmp_path / "out" / "member" / "snap" / "db").read_bytes() == b"x" * 100
+    assert packed == b"x" * 100

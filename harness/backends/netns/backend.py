@@ -142,9 +142,9 @@ class NetnsBackend:
             raise LabError(f"no lab named '{name}' is running", hint=f"running: {', '.join(names) or 'none'}") from None
         return cls(info, load(Path(info.topology)))
 
-    def cpu_ticks(self) -> int:
-        """CPU time that labs and the run that uses them have used so far, in clock ticks."""
-        return cpu.ticks(self._pid)
+    def cpu_times(self) -> dict[int, int]:
+        """CPU time of each process of the lab and of the run that uses it, in clock ticks by PID."""
+        return cpu.times(self._pid)
 
     def leave(self) -> None:
         """Let the lab stay when this process ends; until then it ends with it, however it ends."""

@@ -101,8 +101,7 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
         folder: The lab's own folder; files of FRR, etcd and the nodes are made in it.
         access: Certificate and tokens of its API server.
     """
-    with tarfile.open(binaries.seed) as seed:
-        seed.extractall(folder / "etcd", filter="data")
+    _unpack(binaries.seed, folder / "etcd")
     inside = access.kubeconfig(folder / "pki" / "kubeconfig", f"https://{_join(api_addresses(topology)[0], API_PORT)}")
     needs = daemons.lab_needs(folder / "frr")
     _write(needs.files)
@@ -128,6 +127,14 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
         mounts=tuple(_mounts(needs.mounts)),
         folders=tuple(map(str, needs.folders)),
     )
+
+
+def _unpack(seed: Path, folder: Path) -> None:
+    with tarfile.open(seed) as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(folder, filter="data")
+        else:  # Python before 3.11.4, as Debian 12 has it; the seed is lblab's own
+            tar.extractall(folder)
 
 
 def _interfaces(topology: Topology) -> Iterator[Interface]:
