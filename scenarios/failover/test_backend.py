@@ -38,11 +38,11 @@ def test_killed(lab: Lab, expect: Expect, row: Row, service: str) -> None:
         )
         let_pass(2)
 
-    def run() -> Mapping[str, Measured]:
+    def once() -> Mapping[str, Measured]:
         replace_restarted(lab)  # of a pod that was killed before, the kubelet delays the restart by 10 s and more
         return row(service, act, taps=True)
 
-    runs = expect.runs(run)
+    runs = expect.runs(once)
     predicted = Prediction(0.0, 0.1, 1.5, "the kubelet starts it again at once", "kubelet: first restart without delay")
     for mode in MODES:
         expect.outage([run[mode] for run in runs], max_ms=1500, predicted=predicted)
