@@ -171,7 +171,7 @@ class _Host:
                 self.shell(f"ip link set {device} up && ip address add {address} dev {device}", place)
         self.shell("ip route add default via 10.1.0.1", "client")
         self.shell("ip route add default via 10.2.0.1", "server")
-        self.shell("sysctl -qw net.ipv4.ip_forward=1", "router")
+        self.shell("echo 1 > /proc/sys/net/ipv4/ip_forward", "router")
         self.nft("add table inet probe; add chain inet probe forward { type filter hook forward priority 0 ; }")
 
     def shell(self, command: str, place: str | None = None) -> str:
