@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,12 +37,12 @@ def down(
     as_json: JsonOption = False,
 ) -> None:
     """End a lab; nothing of it is left."""
-    from harness import lab as labs
+    from harness.backends.netns import registry
 
     found = running()
     chosen = list(found) if everything else [choose(found, lab)]
     for info in chosen:
-        labs.attach(info.name).close()
+        registry.end(Path(info.folder), info.pid)
         if not as_json:
             print(f"lab {info.name} is down")
     if as_json:

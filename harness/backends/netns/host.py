@@ -58,9 +58,8 @@ def main() -> int:
     child = os.fork()
     if child == 0:
         os.close(held_by_parent)
-        owners = [fd for fd in (parent_alive, arguments.owner_fd) if fd is not None]
         try:
-            _first_process(folder, owners, arguments.api_fd)
+            _first_process(folder, parent_alive, arguments.owner_fd, arguments.api_fd)
         except BaseException as error:  # the last thing that this process can do is to say why
             traceback.print_exc()
             (folder / FAILURE_FILE).write_text(f"{type(error).__name__}: {error}")
@@ -77,7 +76,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _first_process(folder: Path, owners: list[int], api_fd: int | None) -> None:
+def _first_process(folder: Path, parent: int, owner: int | None, api_fd: int | None) -> None:
     """PID 1 of the lab; never returns while the lab lives."""
     start = time.monotonic_ns()
     spec = HostSpec.load(folder / SPEC_FILE)
@@ -87,7 +86,9 @@ def _first_process(folder: Path, owners: list[int], api_fd: int | None) -> None:
         stages[name] = (time.monotonic_ns() - start) / 1e9
 
     def end(*_: Any) -> None:
-        # the parent does this too, and better; but it may have been killed
+        os._exit(0)  # the parent removes the folder when the kernel has ended everything
+
+    def end_alone() -> None:
         with contextlib.suppress(OSError):
             namespaces.unmount_below(folder)
         _remove(folder)
@@ -104,7 +105,8 @@ def _first_process(folder: Path, owners: list[int], api_fd: int | None) -> None:
     make_links(spec)
     stage("links")
     Server(folder / SOCKET_FILE, {**_operations(supervisor, stages, stage, end), **Changes(spec).operations()})
-    for owner in owners:
+    threading.Thread(target=_watch_owner, args=(parent, end_alone), daemon=True, name="parent").start()
+    if owner is not None:
         threading.Thread(target=_watch_owner, args=(owner, end), daemon=True, name="owner").start()
     supervisor.reap_forever()
 
