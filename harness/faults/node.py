@@ -11,10 +11,13 @@ from harness.faults.base import Fault, Steps
 from harness.faults.link import cut, networks
 from harness.faults.parameters import NodeName
 from harness.faults.stamps import asked
+from harness.router import ESTABLISHED
 from harness.wait import until
 
 #: Seconds for evicted pods to be gone: their grace period is 30 s unless they say otherwise.
 _DRAINED_WITHIN = 60.0
+#: Seconds for a node whose label is gone to end its sessions: the operator and the agent act on watch events.
+_WITHDRAWN_WITHIN = 15.0
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,28 @@ class NodeShutDown(_OfNode):
             if value is not None:
                 steps.on_undo(self.node, f"label {key} set", lambda: asked(lambda: node.add_label(key, value)))
                 steps.do(self.node, f"label {key} removed", lambda: asked(lambda: node.remove_label(key)))
+                self._wait_withdrawn(steps)
         running = process.of_host(steps.backend, self.node)
         process.start_all(steps, running)
         for one in reversed(running):
             process.end(steps, one, signal.SIGTERM, start_on_undo=False)
         cut(steps, self.node, networks(steps.lab.topology, self.node), "host")
         process.forget(steps, self.node)
+
+    def _wait_withdrawn(self, steps: Steps) -> None:
+        """Wait until no router has a session with the node, as Cilium's documentation has it before the power goes.
+
+        An agent that is stopped before it has said Cease leaves a graceful restart behind, and with it a black hole.
+        """
+        addresses = steps.lab.node(self.node).addresses
+        until(
+            f"the routers' sessions with {self.node} to end",
+            lambda: [
+                f"{name}: {address}"
+                for name, router in steps.lab.routers.items()
+                for address, peer in router.bgp.peers().items()
+                if address in addresses and peer.state == ESTABLISHED
+            ],
+            lambda left: not left,
+            within=_WITHDRAWN_WITHIN,
+        )
