@@ -74,8 +74,15 @@ def tree(root: int) -> set[int]:
 
 
 def alive(pids: Iterable[int]) -> list[int]:
-    """Those of some processes that still exist."""
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    """Those of some processes that still run; a zombie, which only waits for its parent's look, does not."""
+    return [pid for pid in pids if _runs(pid)]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def memory(pids: Iterable[int]) -> Memory:

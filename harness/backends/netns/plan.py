@@ -203,8 +203,10 @@ def _timeline(
     )
     plan.save(folder / timeline.FILE)
     program = (sys.executable, "-m", "harness.backends.netns.recorder", str(folder / timeline.FILE))
-    yield Process(RECORDER, FABRIC, (*program, "recorder"), ready=Ready(unix=plan.socket))
-    yield Process(OBSERVER, FABRIC, (*program, "observer"))
+    # when the API server is ready: Cilium's connect delay leaves the cores to them, the API server's start does not
+    after = (f"{CONTROL_PLANE}/kube-apiserver",)
+    yield Process(RECORDER, FABRIC, (*program, "recorder"), after=after, ready=Ready(unix=plan.socket), awaited=False)
+    yield Process(OBSERVER, FABRIC, (*program, "observer"), after=after)
 
 
 def _host_names(topology: Topology) -> tuple[str, ...]:

@@ -85,7 +85,8 @@ class Supervisor:
             StartFailed: with the first failure.
         """
         for state in self._states.values():
-            state.ready.wait()
+            if state.process.awaited:
+                state.ready.wait()
             if self._failure:
                 raise self._failure
 

@@ -79,6 +79,8 @@ class Process:
     #: Processes that must be ready before this one is started.
     after: tuple[str, ...] = ()
     ready: Ready | None = None
+    #: Whether the lab is up only when it is ready, too.
+    awaited: bool = True
     #: Hand the inherited listening socket of the API server over as this descriptor.
     api_fd: int | None = None
     #: FRR: configuration given to the daemon's vty each time it has started, for daemons that take no file.
