@@ -67,8 +67,6 @@ def test_back_inside_the_window(
 
 def test_second_open_says_restarted(lab: Lab, negotiated: BgpTimers) -> None:
     """After its restart the agent's OPEN has the R-bit and IPv4's F-bit: forwarding state was kept (RFC 4724)."""
-    if _version(lab) < (1, 15, 0):
-        pytest.xfail("Cilium before 1.15 sets no R-bit (#28168): its peer drops the routes when it reconnects")
     before = lab.router("both").bgp.peer(lab.node("worker1").address)
     lab.node("worker1").agent.kill()
     until(
