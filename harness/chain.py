@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.bgp import ESTABLISHED
 from harness.cilium.expected import Expected, expected
 from harness.errors import LabError
 from harness.observe import Snapshot, conditions, snapshot
@@ -19,7 +20,6 @@ from harness.service import addresses_of
 if TYPE_CHECKING:
     from harness.lab import Lab
 
-_ESTABLISHED = "Established"
 #: Connections for each next hop, and at the most: with 6 for each of 2, one in 2000 looks misses a next hop.
 _TRIES, _MOST = 6, 24
 
@@ -122,7 +122,7 @@ def _sessions(lab: Lab, wanted: Expected) -> Iterator[Link]:
         if not peers:
             yield Link("session", subject, False, f"{router} has no neighbor {' or '.join(addresses)}")
             continue
-        ok = any(peer.state == _ESTABLISHED for peer in peers)
+        ok = any(peer.state == ESTABLISHED for peer in peers)
         yield Link("session", subject, ok, ", ".join(peer.state for peer in peers))
 
 

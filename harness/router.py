@@ -9,15 +9,13 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from harness.backends.base import Backend
+from harness.bgp import ESTABLISHED
 from harness.process import Process
 from harness.routing import frr, kernel
 from harness.routing.frr import BgpPeer, BgpRoute
 from harness.routing.kernel import KernelRoute, Neighbour
 from harness.routing.vty import Vty
 from harness.wait import until
-
-#: RFC 4271, 8.2.2.
-ESTABLISHED = "Established"
 
 
 class Bgp:

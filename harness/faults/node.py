@@ -6,12 +6,12 @@ import signal
 from dataclasses import dataclass
 from typing import Annotated
 
+from harness.bgp import ESTABLISHED
 from harness.faults import process
 from harness.faults.base import Fault, Steps
 from harness.faults.link import cut, networks
 from harness.faults.parameters import NodeName
 from harness.faults.stamps import asked
-from harness.router import ESTABLISHED
 from harness.wait import until
 
 #: Seconds for evicted pods to be gone: their grace period is 30 s unless they say otherwise.

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
+from harness.bgp import ESTABLISHED
 from harness.report.status import backends
 from harness.status import SessionStatus, Status
 from harness.topology import Link, Topology
@@ -26,7 +27,6 @@ _LINE, _SMALL_LINE = 17, 13
 #: Width of a character of the text below the drawing, on average, in pixels at 12 px.
 _CHARACTER = 6.8
 _CONTROL_PLANE = "API server"
-_ESTABLISHED = "Established"
 _COLOURS = {"router": "#fde7c8", "node": "#d9e8fb", "client": "#dcf3dc", "api": "#ececf4"}
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#222}.name{font-weight:600}.small{font-size:10.5px;fill:#555}"
@@ -228,7 +228,7 @@ def _session_curves(drawing: _Drawing, sessions: Iterable[SessionStatus]) -> Ite
         router, node = drawing.boxes[session.router], drawing.boxes[session.node]
         start, end = (router.x, router.y + _BOX_HEIGHT / 2), (node.x, node.y + _BOX_HEIGHT / 2)
         deep = max(start[1], end[1]) + 1.4 * _DROP
-        style = "up" if session.state == _ESTABLISHED else "down"
+        style = "up" if session.state == ESTABLISHED else "down"
         points = f"M{start[0]} {start[1]} C{start[0]} {deep},{end[0]} {deep},{end[0]} {end[1]}"
         yield f'<path class="{style}" d="{points}"><title>{escape(_said(session))}</title></path>'
 

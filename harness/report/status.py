@@ -8,9 +8,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.status import BackendStatus, NodeStatus, PathStatus, RouteStatus, ServiceStatus, SessionStatus, Status
-
-_ESTABLISHED = "Established"
+from harness.status import (
+    ESTABLISHED,
+    BackendStatus,
+    NodeStatus,
+    PathStatus,
+    RouteStatus,
+    ServiceStatus,
+    SessionStatus,
+    Status,
+)
 
 
 def render(status: Status) -> RenderableType:
@@ -65,7 +72,7 @@ def _sessions(sessions: Sequence[SessionStatus]) -> RenderableType:
             session.peer,
             session.node or "-",
             str(session.remote_as),
-            _verdict(session.state == _ESTABLISHED, session.state, session.state),
+            _verdict(session.state == ESTABLISHED, session.state, session.state),
             f"{_seconds(session.hold_seconds)}/{_seconds(session.keepalive_seconds)}",
             f"{session.graceful_restart_local or '-'}/{session.graceful_restart_remote or '-'}",
             str(session.prefixes_received),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from harness.backends.base import Impairment
@@ -57,7 +58,7 @@ def _set_netem(interface: Interface, wanted: Impairment | None) -> Interval | No
         ("in", FABRIC, interface.switch_port),
     ):
         chosen = wanted if wanted is not None and wanted.direction in (direction, "both") else None
-        done = in_netns(namespace, lambda device=device, chosen=chosen: _netem(device, chosen))  # type: ignore[misc]
+        done = in_netns(namespace, partial(_netem, device, chosen))
         if chosen is not None:
             if done is None:
                 return None

@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import struct
+from functools import partial
 from pathlib import Path
 
 from harness.backends.netns.namespaces import NETNS_FOLDER, create_netns, in_netns
@@ -21,7 +22,7 @@ def make_namespaces(spec: HostSpec) -> None:
     """Make every namespace, with its loopback up and its sysctls set; takes about 2 ms each."""
     for name, sysctls in {FABRIC: {}, **spec.namespaces}.items():
         create_netns(name)
-        in_netns(name, lambda sysctls=sysctls: _prepare(sysctls))  # type: ignore[misc]
+        in_netns(name, partial(_prepare, sysctls))
 
 
 def _prepare(sysctls: dict[str, str]) -> None:
@@ -41,7 +42,7 @@ def make_links(spec: HostSpec) -> None:
     for namespace in spec.namespaces:
         interfaces = [i for i in spec.interfaces if i.namespace == namespace]
         routes = [r for r in spec.routes if r.namespace == namespace]
-        in_netns(namespace, lambda i=interfaces, r=routes: _host(i, r))  # type: ignore[misc]
+        in_netns(namespace, partial(_host, interfaces, routes))
 
 
 def _fabric(spec: HostSpec) -> None:
