@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.bgp import ESTABLISHED
 from harness.status import (
-    ESTABLISHED,
     BackendStatus,
     NodeStatus,
     PathStatus,
