@@ -236,7 +236,7 @@ class Lab:
             lambda: trace(self),
             lambda chain: chain.broken is None,
             within=within,
-            every=0.02,
+            every=0.05,
             show=str,
         )
 
@@ -349,6 +349,8 @@ def open_lab(
         progress("manifests")
         lab.cluster.apply(objects, within=30.0)
         progress("sessions, routes and pods")
+        # not sooner: until here the lab's own programs keep every core busy, and then Cilium waits before it connects
+        made.record()
         lab.converge()
         if owner == "none":
             made.leave()

@@ -233,6 +233,7 @@ def test_a_wait_outlives_a_restart_of_the_api_server(server: Server, cluster: Cl
     cluster.wait_ready(30)
 
 
+@pytest.mark.timing
 def test_calls_are_cheap(cluster: Cluster) -> None:
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "quick"}}
     taken = []

@@ -231,6 +231,7 @@ def test_backends_that_are_killed_start_again(lab: Lab) -> None:
         assert not fault.undoable
         until("a restart", restarts, lambda now: now["worker1"] == before["worker1"] + 1, within=10)
     assert restarts()["worker2"] == before["worker2"]
+    until("both backends", lab.service("web").ready_backends, lambda found: len(found) == 2, within=15)
 
 
 def test_backends_leave_the_node_that_they_move_from(lab: Lab) -> None:

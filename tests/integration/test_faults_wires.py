@@ -84,6 +84,7 @@ def cut_by_filter(wires: Wires) -> tuple[Callable[[], Stamp], Callable[[], Stamp
 # -- stamps ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("by", ["filter", "path", "host", "switch"])
 def test_stamps_are_those_of_the_packets(wires: Wires, by: str) -> None:
     """Twenty gaps of 50 ms: nothing arrives in them, and their edges are stamped within 2 ms."""

@@ -186,6 +186,7 @@ def test_routes_from_the_peer_to_the_kernel(pair: FrrLab) -> None:
         frr.adj_rib_in(vty, "10.0.0.2")
 
 
+@pytest.mark.timing
 def test_one_read_takes_less_than_a_millisecond(pair: FrrLab) -> None:
     vty = pair.vty["r1"]
     reads: dict[str, Callable[[frr.Vty], object]] = {"peers": frr.bgp_peers, "routes": frr.bgp_routes, "rib": frr.rib}

@@ -65,6 +65,7 @@ def overlapping(outages: list[Outage], begin: int, end: int) -> Outage:
     return found
 
 
+@pytest.mark.timing
 def test_no_packet_is_lost_at_1_khz(lab: ProbeLab) -> None:
     socket = serving(lab)
     records = lab.probe("probe", "--rate", "1000", "--for", "5s")
@@ -87,6 +88,7 @@ def test_no_packet_is_lost_at_1_khz(lab: ProbeLab) -> None:
         assert packet.replied <= packet.received + MS
 
 
+@pytest.mark.timing
 def test_a_gap_of_50_ms_is_measured_within_2_ms(lab: ProbeLab) -> None:
     serving(lab)
     records = lab.probe("probe", "--rate", "1000")
@@ -117,6 +119,7 @@ def test_a_gap_of_50_ms_is_measured_within_2_ms(lab: ProbeLab) -> None:
         pytest.skip("the machine was too busy: the prober missed slots of its own around every gap")
 
 
+@pytest.mark.timing
 def test_loss_is_split_up_and_down(lab: ProbeLab) -> None:
     socket = serving(lab)
     records = lab.probe("probe", "--rate", "500", "--flows", "2", "--source-port", "4000")
@@ -139,6 +142,7 @@ def test_loss_is_split_up_and_down(lab: ProbeLab) -> None:
     assert all(peer.port == PORT and not peer.moved_from for peer in control.peers(socket))
 
 
+@pytest.mark.timing
 def test_a_cut_path_and_a_killed_server_are_told_apart(lab: ProbeLab) -> None:
     serving(lab)
     tap = lab.tap()
@@ -193,6 +197,7 @@ def test_a_packet_that_the_client_cannot_send_is_no_loss_of_the_network(lab: Pro
     assert {each.error for each in read(records).unsent} == {"ENETUNREACH"}
 
 
+@pytest.mark.timing
 def test_tcp_stalls_and_goes_on(lab: ProbeLab) -> None:
     serving(lab)
     records = lab.probe("probe", "--tcp", "--rate", "50", "--flows", "2", "--late", "5s")

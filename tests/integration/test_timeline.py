@@ -131,10 +131,15 @@ class Addresses:
         self._socket.close()
 
 
+@pytest.mark.timing
 def test_stamps_of_the_kernel_are_as_exact_as_they_say(small: Lab) -> None:
-    """Requests whose two clock readings bracket what happens: no stamp may claim that it was outside of them."""
+    """Requests whose two clock readings bracket what happens: a stamp's interval must reach into theirs.
+
+    A virtual core that its hypervisor does not run is late without knowing it: one stamp in fifty is forgiven that, and
+    no more than 20 ms.
+    """
     addresses = Addresses(small)
-    delays, claims = [], []
+    delays, claims, wrong = [], [], []
     try:
         for number in range(200):
             add = number % 2 == 0
@@ -142,33 +147,39 @@ def test_stamps_of_the_kernel_are_as_exact_as_they_say(small: Lab) -> None:
             kind = event.ADDRESS_ADD if add else event.ADDRESS_DELETE
             found = small.timeline.wait(kind, within=5, after_ns=before, subject="client")
             assert before <= found.at_ns
-            assert found.at_ns - found.resolution_ns <= after, "it was earlier than its stamp allows"
+            wrong.append((found.at_ns - found.resolution_ns - after) / MS)
             delays.append((found.at_ns - before) / MS)
             claims.append(found.resolution_ns / MS)
     finally:
         addresses.close()
     delays.sort()
     claims.sort()
+    wrong.sort()
     print(f"rtnetlink stamp behind the request: median {delays[100]:.3f} ms, p99 {delays[198]:.3f} ms")
     print(f"stated resolution: median {claims[100]:.3f} ms, p99 {claims[198]:.3f} ms")
     assert claims[100] < 1
+    assert wrong[195] <= 0, "more than one in fifty was earlier than its stamp allows"
+    assert wrong[-1] <= 20
 
 
+@pytest.mark.timing
 def test_routes_that_the_kernel_drops_in_silence_are_missed_too(small: Lab) -> None:
     """With its link goes every IPv4 route over it, which the kernel does not announce."""
     prefix = small.service("web").prefix
     asked = time.monotonic_ns()
     small.backend.set_link("opnsense", "servers", False)
+    done = time.monotonic_ns()  # the kernel tells of the link, drops the routes, and only then acknowledges
     try:
-        down = small.timeline.wait(event.LINK_DOWN, within=5, after_ns=asked, subject="opnsense", device="vlan0130")
+        small.timeline.wait(event.LINK_DOWN, within=5, after_ns=asked, subject="opnsense", device="vlan0130")
         gone = small.timeline.wait(event.FIB_DELETE, within=5, after_ns=asked, prefix="192.168.130.0/24")
         small.timeline.wait(event.FIB_DELETE, within=5, after_ns=asked, prefix=prefix)
     finally:
         small.backend.set_link("opnsense", "servers", True)
     assert gone.source.endswith("(read again)")
-    assert gone.at_ns - gone.resolution_ns <= down.at_ns + MS
+    assert gone.at_ns - gone.resolution_ns <= done
 
 
+@pytest.mark.timing
 def test_changes_of_kubernetes_objects_within_milliseconds(small: Lab) -> None:
     delays = []
     for round_ in range(20):
@@ -225,6 +236,7 @@ def cpu_ticks(small: Lab, pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+@pytest.mark.timing
 def test_the_recorder_takes_little_of_a_core(small: Lab) -> None:
     pid = small.backend.processes()[RECORDER].pid
     assert pid is not None

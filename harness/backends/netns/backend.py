@@ -212,6 +212,11 @@ class NetnsBackend:
         """Send a signal; returns when the kernel took it, monotonic nanoseconds."""
         return int(self._rpc.call("signal", name=process, signal=int(number))["at_ns"])
 
+    def record(self) -> None:
+        """Start the processes that make the timeline; returns when they record."""
+        for process in (plan.OBSERVER, plan.RECORDER):
+            self.start(process)
+
     def start(self, process: str) -> int:
         """Start a process that has ended and wait until it is ready; returns when it was started."""
         return int(self._rpc.call("start", name=process)["at_ns"])

@@ -32,6 +32,12 @@ _BMP_PORT = 11019
 #: A descriptor that no daemon uses for itself.
 _API_FD = 9
 
+#: etcd's heartbeat may be no longer than a fifth of it (etcd, server/embed/config.go).
+_ETCD_ELECTION_MS = 100
+#: This hook of the API server makes priority classes that the seed already has, and first looks after a second
+#: (Kubernetes, pkg/registry/scheduling/rest/storage_scheduling.go).
+_IN_SEED = "poststarthook/scheduling/bootstrap-system-priority-classes"
+
 #: The controllers that a service's life needs; each costs start-up time, which a lab pays at every start.
 _CONTROLLERS = (
     "deployment-controller",
@@ -203,10 +209,8 @@ def _timeline(
     )
     plan.save(folder / timeline.FILE)
     program = (sys.executable, "-m", "harness.backends.netns.recorder", str(folder / timeline.FILE))
-    # when the API server is ready: Cilium's connect delay leaves the cores to them, the API server's start does not
-    after = (f"{CONTROL_PLANE}/kube-apiserver",)
-    yield Process(RECORDER, FABRIC, (*program, "recorder"), after=after, ready=Ready(unix=plan.socket), awaited=False)
-    yield Process(OBSERVER, FABRIC, (*program, "observer"), after=after)
+    yield Process(RECORDER, FABRIC, (*program, "recorder"), ready=Ready(unix=plan.socket), at_boot=False)
+    yield Process(OBSERVER, FABRIC, (*program, "observer"), at_boot=False)
 
 
 def _host_names(topology: Topology) -> tuple[str, ...]:
@@ -248,6 +252,9 @@ def _control_plane(
             "--listen-peer-urls=http://127.0.0.1:2380",
             # a lab that loses power is a lab that has ended
             "--unsafe-no-fsync",
+            # alone, it is elected after up to this time, by default 1 s; the API server's first attempts wait for it
+            f"--heartbeat-interval={_ETCD_ELECTION_MS // 5}",
+            f"--election-timeout={_ETCD_ELECTION_MS}",
             "--log-level=warn",
         ),
     )
@@ -275,7 +282,7 @@ def _control_plane(
             "--profiling=false",
         ),
         after=(f"{CONTROL_PLANE}/etcd",),
-        ready=Ready(https=f"{API_PORT}/readyz", token=access.token),
+        ready=Ready(api=f"{API_PORT}/readyz?exclude={_IN_SEED}", token=access.token),
     )
     yield Process(
         f"{CONTROL_PLANE}/kube-controller-manager",

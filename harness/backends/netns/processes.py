@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.backends.netns import readiness
 from harness.backends.netns.namespaces import in_netns
 from harness.backends.netns.spec import Process, Ready
 from harness.routing.vty import Vty
@@ -76,6 +74,8 @@ class Supervisor:
     def boot(self) -> None:
         """Start everything, each process as soon as what it needs is ready; returns at once."""
         for state in self._states.values():
+            if not state.process.at_boot:
+                continue
             threading.Thread(target=self._boot_one, args=(state,), daemon=True, name=state.process.name).start()
 
     def wait_booted(self) -> None:
@@ -85,7 +85,7 @@ class Supervisor:
             StartFailed: with the first failure.
         """
         for state in self._states.values():
-            if state.process.awaited:
+            if state.process.at_boot:
                 state.ready.wait()
             if self._failure:
                 raise self._failure
@@ -165,11 +165,11 @@ class Supervisor:
                 raise StartFailed(f"{name} was not ready after {ready.within:g} s\n{self.tail(name)}")
 
     def _is_ready(self, process: Process, ready: Ready, log_offset: int) -> bool:
-        if ready.unix and not _answers(ready.unix):
+        if ready.unix and not readiness.answers(ready.unix):
             return False
-        if ready.https:
-            where, token = ready.https, ready.token
-            if not in_netns(process.namespace, lambda: _https_ok(where, token)):
+        if ready.api:
+            where, token = ready.api, ready.token
+            if not in_netns(process.namespace, lambda: readiness.api_serves(where, token)):
                 return False
         if ready.log:
             log = self.log(process.name)
@@ -267,28 +267,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal
         return f"signal {number}"
-
-
-def _answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as sock:
-        try:
-            sock.connect(path)
-        except OSError:
-            return False
-        return True
-
-
-def _https_ok(where: str, token: str | None) -> bool:
-    port, _, path = where.partition("/")
-    # the certificate is the lab's own; its identity is checked by every real client through the kubeconfig's CA
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    connection = http.client.HTTPSConnection("127.0.0.1", int(port), timeout=2, context=context)
-    try:
-        connection.request("GET", "/" + path, headers={"Authorization": f"Bearer {token}"} if token else {})
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -57,8 +57,8 @@ class Ready:
 
     #: A UNIX socket (path) that accepts connections.
     unix: str | None = None
-    #: An HTTPS path on 127.0.0.1 in the process's namespace that answers 200: "6443/readyz".
-    https: str | None = None
+    #: It is an API server that serves on 127.0.0.1 in its namespace, and this path answers 200: "6443/readyz".
+    api: str | None = None
     #: Bearer token for it.
     token: str | None = None
     #: A text that appears in the process's log.
@@ -79,8 +79,8 @@ class Process:
     #: Processes that must be ready before this one is started.
     after: tuple[str, ...] = ()
     ready: Ready | None = None
-    #: Whether the lab is up only when it is ready, too.
-    awaited: bool = True
+    #: Started with the lab; otherwise when the backend asks for it.
+    at_boot: bool = True
     #: Hand the inherited listening socket of the API server over as this descriptor.
     api_fd: int | None = None
     #: FRR: configuration given to the daemon's vty each time it has started, for daemons that take no file.
