@@ -17,7 +17,7 @@ from harness.cilium.peering import Generation, Peering, render
 from harness.cilium.timers import quicken
 from harness.client import Client
 from harness.cluster import Applied, Cluster
-from harness.errors import LblabError, UserError
+from harness.errors import LabError, LblabError, UserError, WaitTimeout
 from harness.faults.base import Fault, Injected
 from harness.manifests import Manifest
 from harness.node import Node
@@ -29,6 +29,7 @@ from harness.router import Router
 from harness.routing import daemons, integrated
 from harness.service import Service
 from harness.status import Status
+from harness.timeline import text as timeline_text
 from harness.timeline.live import LiveTimeline
 from harness.topology import Topology, load
 from harness.wait import steady, until
@@ -38,6 +39,9 @@ __all__ = ["Lab", "attach", "open_lab"]
 #: Seconds for sessions, routes and pods to come up once everything is applied. Cilium's connect delay is 1 to 2 s; a
 #: node whose first attempt fails waits for its connect-retry timer (facts/cilium.md 3.3).
 _CONVERGED_WITHIN = 60.0
+
+#: Of the timeline of a lab that did not come up.
+_LINES_OF_A_FAILED_START = 80
 
 #: Everything that tells Cilium with whom to peer.
 _BGP_KINDS = (
@@ -351,7 +355,11 @@ def open_lab(
         progress("sessions, routes and pods")
         # not sooner: until here the lab's own programs keep every core busy, and then Cilium waits before it connects
         made.record()
-        lab.converge()
+        try:
+            lab.converge()
+        except WaitTimeout as error:
+            happened = timeline_text.render(lab.timeline.events(), at_most=_LINES_OF_A_FAILED_START)
+            raise LabError(f"{error.message}; the logs are gone with the lab, its timeline was:\n{happened}") from None
         if owner == "none":
             made.leave()
     except BaseException:
