@@ -29,11 +29,16 @@ class Expect:
         self.count = runs
         self.records: list[dict[str, Any]] = []
 
-    def runs(self, run: Callable[[], Run]) -> list[Run]:
-        """Make the scenario's runs; one that cannot be trusted is repeated, at most twice in all."""
+    def runs(self, run: Callable[[], Run], *, count: int | None = None) -> list[Run]:
+        """Make the scenario's runs; one that cannot be trusted is repeated, at most twice in all.
+
+        Args:
+            run: Makes one.
+            count: Where more of them would say nothing new; by default as many as were asked for.
+        """
         found: list[Run] = []
         repeats = 0
-        while len(found) < self.count:
+        while len(found) < (self.count if count is None else count):
             one = run()
             parts = list(one.values()) if isinstance(one, Mapping) else [one]
             if repeats < _REPEATS and not all(part.trust.trusted for part in parts):

@@ -11,8 +11,8 @@ from harness.expect import Expect
 from harness.faults.agent import AgentKilled, AgentStopped
 from harness.lab import Lab
 from harness.measure import Measured
-from harness.verdict import predict
-from harness.verdict.predict import BgpTimers
+from harness.routing.frr import Notification
+from harness.verdict.predict import BgpTimers, agent_gone, agent_restarted
 from harness.wait import let_pass, until
 
 pytestmark = [pytest.mark.lab(topology="restart")]
@@ -49,7 +49,7 @@ def test_back_inside_the_window(
 
     runs = expect.runs(lambda: row(policy, act))
     restarted = {
-        graceful: predict.agent_restarted(negotiated, graceful_restart=graceful, back_after=SOON, cilium=_version(lab))
+        graceful: agent_restarted(negotiated, graceful_restart=graceful, back_after=SOON, cilium=_version(lab))
         for graceful in (True, False)
     }
     again = lab.router("both").bgp.peer(lab.node("worker1").address).graceful_restart
@@ -65,20 +65,26 @@ def test_back_inside_the_window(
         expect.outage(measured, max_ms=restarted[False].high * 1e3 + 1000, predicted=restarted[False])
 
 
-def test_second_open_says_restarted(lab: Lab, negotiated: BgpTimers) -> None:
+def test_second_open_says_restarted(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """After its restart the agent's OPEN has the R-bit and IPv4's F-bit: forwarding state was kept (RFC 4724)."""
-    before = lab.router("both").bgp.peer(lab.node("worker1").address)
-    lab.node("worker1").agent.kill()
-    until(
-        "the route to be stale",
-        lambda: [path.stale for path in lab.router("both").bgp.routes()[lab.service("local").prefix].paths],
-        lambda stale: stale == [True],
-        within=negotiated.restart,
-    )
-    lab.node("worker1").agent.start()
-    up_again(lab)
-    after = lab.router("both").bgp.peer(lab.node("worker1").address)
-    assert after.established_count == before.established_count + 1
+    address = lab.node("worker1").address
+    counts: list[int] = []
+
+    def act() -> None:
+        counts.append(lab.router("both").bgp.peer(address).established_count)
+        lab.node("worker1").agent.kill()
+        until(
+            "the route to be stale",
+            lambda: [path.stale for path in lab.router("both").bgp.routes()[lab.service("local").prefix].paths],
+            lambda stale: stale == [True],
+            within=negotiated.restart,
+        )
+        lab.node("worker1").agent.start()
+        up_again(lab)
+
+    (run,) = expect.runs(lambda: row("local", act), count=1)
+    after = lab.router("both").bgp.peer(address)
+    assert after.established_count == counts[-1] + 1
     assert after.graceful_restart.r_bit
     assert after.graceful_restart.f_bit.get("ipv4") is True, after.graceful_restart.f_bit
     until(
@@ -88,24 +94,39 @@ def test_second_open_says_restarted(lab: Lab, negotiated: BgpTimers) -> None:
         within=10,
         show=lambda paths: f"stale: {[path.stale for path in paths]}",
     )
+    expect.no_outage(run["both"], window=1, precondition="the route was stale", held=True)
+    back = agent_restarted(negotiated, graceful_restart=False, back_after=0, cilium=_version(lab))
+    for mode in ("peer-only", "none"):
+        expect.outage_at_least(run[mode], min_ms=500, predicted=back)
 
 
-def test_notification_of_an_orderly_stop(lab: Lab, negotiated: BgpTimers) -> None:
+def test_notification_of_an_orderly_stop(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """SIGTERM: a graceful peer hears no NOTIFICATION; one without graceful restart hears Cease 6/3 from 1.20 on."""
     address = lab.node("worker1").address
-    before = {name: router.bgp.peer(address).dropped_count for name, router in lab.routers.items()}
-    lab.node("worker1").agent.stop()
-    until(
-        "every router to lose the session",
-        lambda: {name: router.bgp.peer(address).dropped_count for name, router in lab.routers.items()},
-        lambda counts: all(counts[name] > before[name] for name in counts),
-        within=negotiated.hold + 1,
-    )
-    heard = {name: router.bgp.peer(address).last_notification for name, router in lab.routers.items()}
+    watched = min(2.0, negotiated.restart / 2)
+    heard: dict[str, Notification | None] = {}
+
+    def act() -> None:
+        before = {name: router.bgp.peer(address).dropped_count for name, router in lab.routers.items()}
+        with lab.fault(AgentStopped("worker1")):
+            until(
+                "every router to lose the session",
+                lambda: {name: router.bgp.peer(address).dropped_count for name, router in lab.routers.items()},
+                lambda counts: all(counts[name] > before[name] for name in counts),
+                within=negotiated.hold + 1,
+            )
+            let_pass(watched)
+            heard.update({name: router.bgp.peer(address).last_notification for name, router in lab.routers.items()})
+
+    (run,) = expect.runs(lambda: row("local", act), count=1)
     received = {name: (n.code, n.subcode) for name, n in heard.items() if n is not None and n.direction == "received"}
     assert "both" not in received, f"a Cease defeats graceful restart: {received}"
     if _version(lab) >= (1, 20, 0):
         assert received.get("none") == DECONFIGURED, received
+    expect.no_outage(run["both"], window=watched, precondition="the agent was stopped", held=True)
+    for mode in ("peer-only", "none"):
+        gone = agent_gone(negotiated, graceful_restart=False, watched=watched)
+        expect.outage_at_least(run[mode], min_ms=gone.low * 1e3, predicted=gone)
 
 
 @POLICIES
@@ -121,9 +142,7 @@ def test_back_after_the_window(lab: Lab, expect: Expect, negotiated: BgpTimers, 
 
     runs = expect.runs(lambda: row(policy, act))
     for mode, graceful in (("both", True), ("peer-only", False), ("none", False)):
-        predicted = predict.agent_restarted(
-            negotiated, graceful_restart=graceful, back_after=away, cilium=_version(lab)
-        )
+        predicted = agent_restarted(negotiated, graceful_restart=graceful, back_after=away, cilium=_version(lab))
         expect.outage_between(
             [run[mode] for run in runs],
             min_ms=predicted.low * 1e3 - 500,
@@ -154,7 +173,8 @@ def test_never_back(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row, p
             begins = (worst.start - fault) / 1e9
             assert seconds - 0.2 <= begins <= seconds + 0.8, f"{mode}: packets were lost from {begins:.2f} s on"
     for mode in kept:
-        expect.outage_at_least([run[mode] for run in runs], min_ms=1000)
+        gone = agent_gone(negotiated, graceful_restart=mode == "both", watched=negotiated.restart + 2)
+        expect.outage_at_least([run[mode] for run in runs], min_ms=1000, predicted=gone)
 
 
 def _version(lab: Lab) -> tuple[int, int, int]:

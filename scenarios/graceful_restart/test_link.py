@@ -74,27 +74,32 @@ def test_long_flap(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row, po
         expect.outage_at_least(measured, min_ms=away * 1e3 + 300, predicted=reconnect)
 
 
-def test_silence_is_noticed_by_the_hold_timer(lab: Lab, negotiated: BgpTimers) -> None:
+def test_silence_is_noticed_by_the_hold_timer(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """A silent node: the route goes after the hold time, and with graceful restart after hold + restart time.
 
     With the N-bit (RFC 8538) an expired hold timer starts a graceful restart: what protects that prolongs a death.
     """
     prefix = lab.service("cluster").prefix
     gone: dict[str, float] = {}
-    with lab.fault(NodeSilent("worker1")) as silent:
 
-        def look() -> dict[str, float]:
-            for mode in MODES:
-                if mode not in gone and not lab.router(mode).kernel_next_hops(prefix):
-                    gone[mode] = (time.monotonic_ns() - silent.at_ns) / 1e9
-            return gone
+    def act() -> None:
+        gone.clear()
+        with lab.fault(NodeSilent("worker1")) as silent:
 
-        until(
-            "every router to give the route up",
-            look,
-            lambda seen: len(seen) == len(MODES),
-            within=negotiated.hold + negotiated.restart + 10,
-        )
+            def look() -> dict[str, float]:
+                for mode in MODES:
+                    if mode not in gone and not lab.router(mode).kernel_next_hops(prefix):
+                        gone[mode] = (time.monotonic_ns() - silent.at_ns) / 1e9
+                return gone
+
+            until(
+                "every router to give the route up",
+                look,
+                lambda seen: len(seen) == len(MODES),
+                within=negotiated.hold + negotiated.restart + 10,
+            )
+
+    (run,) = expect.runs(lambda: row("cluster", act), count=1)
     plain = silent_node(negotiated, graceful_restart=False)
     graceful = silent_node(negotiated, graceful_restart=True)
     for mode in ("peer-only", "none"):
@@ -102,3 +107,7 @@ def test_silence_is_noticed_by_the_hold_timer(lab: Lab, negotiated: BgpTimers) -
     assert graceful.low - 0.3 <= gone["both"] <= graceful.high + 0.5, (
         f"both: {gone['both']:.2f} s, predicted {graceful}"
     )
+    # with the node goes the only next hop: packets are lost for as long as it is silent, wherever the route is
+    silent_for = Prediction(gone["both"], gone["both"], gone["both"] + 1, "as long as it is silent", "nothing else is")
+    for mode in MODES:
+        expect.outage_at_least(run[mode], min_ms=gone["both"] * 1e3 - 200, predicted=silent_for)
