@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from harness import negotiation
 from harness.lab import Lab
 from harness.measure import Measured, Probe, together
 from harness.verdict.predict import BgpTimers
@@ -26,16 +27,12 @@ Row = dict[str, Measured]
 @pytest.fixture
 def negotiated(lab: Lab) -> BgpTimers:
     """Assert what was negotiated with each router before anything is done; gives the graceful sessions' timers."""
-    timers = set()
-    for node in ("worker1", "worker2"):
-        address = lab.node(node).address
-        graceful, plain = (lab.router(mode).bgp.peer(address) for mode in MODES)
-        assert graceful.graceful_restart.capability == "advertisedAndReceived"
-        assert graceful.graceful_restart.n_bit
-        assert plain.graceful_restart.remote_mode == "Disable"
-        timers.add((graceful.hold or 0, graceful.keepalive or 0, graceful.graceful_restart.restart_time or 0))
-    ((hold, keepalive, restart),) = timers
-    return BgpTimers(hold, keepalive, restart, connect_retry=1)
+    nodes = ("worker1", "worker2")
+    for node in nodes:
+        negotiation.plain(lab, "plain", node)
+    first, second = (negotiation.graceful(lab, "graceful", node) for node in nodes)
+    assert first == second
+    return first
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from harness import negotiation
 from harness.lab import Lab
 from harness.measure import Measured, Probe, together
 from harness.verdict.predict import BgpTimers
@@ -23,22 +24,13 @@ Row = dict[str, Measured]
 
 @pytest.fixture
 def negotiated(lab: Lab) -> BgpTimers:
-    """Assert what was negotiated with each router before anything is done; gives the graceful session's timers.
-
-    A test of graceful restart passes for nothing when it was never negotiated (shared/facts/anchors.md, section 8).
-    """
+    """Assert what was negotiated with each router before anything is done; gives the graceful session's timers."""
     address = lab.node("worker1").address
-    both, peer_only, none = (lab.router(mode).bgp.peer(address) for mode in MODES)
-    assert both.graceful_restart.capability == "advertisedAndReceived"
-    assert (both.graceful_restart.local_mode, both.graceful_restart.remote_mode) == ("Helper*", "Restart")
-    assert both.graceful_restart.n_bit
-    assert peer_only.graceful_restart.local_mode == "Disable*"
-    assert peer_only.graceful_restart.capability != "advertisedAndReceived"
-    assert none.graceful_restart.remote_mode == "Disable"
-    assert both.hold is not None
-    assert both.keepalive is not None
-    assert both.graceful_restart.restart_time is not None
-    return BgpTimers(both.hold, both.keepalive, both.graceful_restart.restart_time, connect_retry=1)
+    negotiation.plain(lab, "peer-only", "worker1")
+    negotiation.plain(lab, "none", "worker1")
+    assert lab.router("peer-only").bgp.peer(address).graceful_restart.local_mode == "Disable*"
+    assert lab.router("none").bgp.peer(address).graceful_restart.remote_mode == "Disable"
+    return negotiation.graceful(lab, "both", "worker1")
 
 
 @pytest.fixture
