@@ -11,7 +11,7 @@ import select
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +133,20 @@ def running() -> list[LabInfo]:
 def _infos() -> Iterator[LabInfo]:
     for folder in root().iterdir():
         if _alive(folder) and (folder / INFO_FILE).exists():
-            yield read(folder)
+            with contextlib.suppress(LabError):  # of another lblab: its own command ends it
+                yield read(folder)
 
 
 def read(folder: Path) -> LabInfo:
-    """Read what a lab says of itself."""
-    return LabInfo(**json.loads((folder / INFO_FILE).read_text()))
+    """Read what a lab says of itself.
+
+    Raises:
+        LabError: it was brought up by another version of lblab, which says other things.
+    """
+    told = json.loads((folder / INFO_FILE).read_text())
+    if set(told) != {field.name for field in fields(LabInfo)}:
+        raise LabError(f"the lab {folder.name} was brought up by another version of lblab", hint="end it with that one")
+    return LabInfo(**told)
 
 
 def write(info: LabInfo) -> None:
