@@ -90,6 +90,19 @@ install_packages() {
     esac
 }
 
+# Runs a command that says nothing while it works, and says every few seconds that it does.
+telling() {
+    "$@" >&2 &
+    working=$!
+    ( seconds=0; while sleep 5 >/dev/null 2>&1 && kill -0 "$working" 2>/dev/null; do seconds=$((seconds + 5)); say "... $seconds s"; done ) &
+    ticking=$!
+    result=0
+    wait "$working" || result=$?
+    kill "$ticking" 2>/dev/null || :
+    wait "$ticking" 2>/dev/null || :
+    return "$result"
+}
+
 # Another one may have set PYTHON or moved the folder: a virtual environment that does not run is made anew.
 make_venv() {
     if [ -e "$STAMP" ] && [ -z "$(find pyproject.toml -newer "$STAMP")" ] && "$VENV/bin/python" -c '' 2>/dev/null; then
@@ -102,7 +115,7 @@ make_venv() {
         "$python" -m venv "$VENV"
     fi
     say "installing Python packages into $VENV"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]' >&2 ||
+    telling "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]' ||
         fail "pip could not install the Python packages: see above"
     touch "$STAMP"
 }
