@@ -7,14 +7,16 @@ A later link can only hold when the earlier ones do, so the first broken one is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.bgp import ESTABLISHED
 from harness.cilium.expected import Expected, expected
 from harness.errors import LabError
+from harness.metallb import expected as metallb
 from harness.observe import Snapshot, conditions, snapshot
+from harness.owner import Owner
 from harness.service import addresses_of
 
 if TYPE_CHECKING:
@@ -60,15 +62,20 @@ def trace(lab: Lab) -> Chain:
     found: list[Link] = []
     seen = snapshot(lab)
     wanted = expected(seen.objects)
+    if seen.metallb is not None:
+        wanted = wanted | metallb.by_bgp(seen.metallb)
+    owners = lab.l2.expected(seen)
     for layer in (
         _nodes(lab, seen),
         _backends(seen),
-        _addresses(seen),
+        _addresses(lab, seen),
         _sessions(lab, wanted),
         _adj_rib_in(lab, wanted),
         _kernel(lab, wanted),
+        _leaders(owners),
         _neighbours(lab, wanted),
-        _datapath(lab, seen, wanted),
+        _owned(lab, owners),
+        _datapath(lab, seen, wanted, owners),
     ):
         found += layer
         if any(not link.ok for link in found):
@@ -95,16 +102,27 @@ def _backends(seen: Snapshot) -> Iterator[Link]:
         yield Link("backend", name, ok, f"{ready} of {wanted} pods ready, {total} there")
 
 
-def _addresses(seen: Snapshot) -> Iterator[Link]:
+def _addresses(lab: Lab, seen: Snapshot) -> Iterator[Link]:
+    ours = seen.metallb.load_balancer_class if seen.metallb is not None else None
     for service in seen.services:
         name = f"{service['metadata']['namespace']}/{service['metadata']['name']}"
         given = addresses_of(service)
         verdict = conditions(service).get("cilium.io/IPAMRequestSatisfied", {})
-        # a request that LB-IPAM has refused is settled: the scenario or its manifests mean it so
+        # a request that was refused is settled: the scenario or its manifests mean it so
         settled = (
-            bool(given) or verdict.get("status") == "False" or service["spec"].get("loadBalancerClass") is not None
+            bool(given)
+            or verdict.get("status") == "False"
+            or service["spec"].get("loadBalancerClass") not in (None, ours)
+            or (seen.metallb is not None and _refused(lab, service))
         )
         yield Link("address", name, settled, ", ".join(given) or f"none yet {verdict.get('message', '')}".strip())
+
+
+def _refused(lab: Lab, service: Mapping[str, Any]) -> bool:
+    """Whether MetalLB's controller has said that it has no address for a Service."""
+    metadata = service["metadata"]
+    told = lab.cluster.events("Service", metadata["name"], namespace=metadata["namespace"])
+    return any(event.get("reason") == "AllocationFailed" for event in told)
 
 
 def _sessions(lab: Lab, wanted: Expected) -> Iterator[Link]:
@@ -169,11 +187,28 @@ def _neighbours(lab: Lab, wanted: Expected) -> Iterator[Link]:
             yield Link("neighbour", f"{router} for {hop}", state != "FAILED", state)
 
 
-def _datapath(lab: Lab, seen: Snapshot, wanted: Expected) -> Iterator[Link]:
+def _leaders(owners: Mapping[str, Owner]) -> Iterator[Link]:
+    """Who should answer for each address that is announced by ARP or NDP: not a fault of anybody if nobody may."""
+    for address, owner in sorted(owners.items()):
+        yield Link("leader", address, True, f"{owner.node or 'nobody'}: {owner.announcer}, {owner.why}")
+
+
+def _owned(lab: Lab, owners: Mapping[str, Owner]) -> Iterator[Link]:
+    for address, owner in sorted(owners.items()):
+        for router in lab.l2.routers(address):
+            found = lab.l2.ask(address, router) if owner.node else lab.l2.owner(address, router)
+            # nobody answers any more for an address that nobody should answer for; what a router has may be older
+            ok = owner.node is None or found == owner.node
+            text = f"at {found or 'no node'}"
+            yield Link("neighbour", f"{router} for {address}", ok, text if ok else f"{text}, expected {owner.node}")
+
+
+def _datapath(lab: Lab, seen: Snapshot, wanted: Expected, owners: Mapping[str, Owner]) -> Iterator[Link]:
     if not lab.clients:
         return
     client = lab.client()
     announced = {prefix.partition("/")[0] for _, prefix in wanted.announcers}
+    announced |= {address for address, owner in owners.items() if owner.node}
     for service in seen.services:
         name = f"{service['metadata']['namespace']}/{service['metadata']['name']}"
         port = next((p["port"] for p in service["spec"]["ports"] if p.get("protocol", "TCP") == "TCP"), None)

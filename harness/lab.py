@@ -19,7 +19,12 @@ from harness.client import Client
 from harness.cluster import Applied, Cluster
 from harness.errors import LabError, LblabError, UserError, WaitTimeout
 from harness.faults.base import Fault, Injected
+from harness.l2 import L2
 from harness.manifests import Manifest
+from harness.metallb import api as metallb_api
+from harness.metallb import crds as metallb_crds
+from harness.metallb import install as metallb
+from harness.metallb import versions as metallb_versions
 from harness.node import Node
 from harness.observe import listed
 from harness.peers import check_peers
@@ -81,10 +86,14 @@ class Lab:
         self.name = backend.name
         self.kubeconfig = backend.kubeconfig
         self.cilium_version = backend.cilium_version
+        #: None when MetalLB does not run.
+        self.metallb_version = backend.metallb_version
         self.cluster = Cluster(backend.kubeconfig, cilium_version=backend.cilium_version)
         self.nodes: Mapping[str, Node] = {name: Node(backend, self.cluster, name) for name in self.topology.nodes}
         self.routers: Mapping[str, Router] = {name: Router(backend, name) for name in self.topology.routers}
         self.clients: Mapping[str, Client] = {name: Client(backend, name) for name in self.topology.clients}
+        #: Addresses that are announced by ARP and NDP: who should answer for them, and to whom routers send.
+        self.l2 = L2(self)
         #: Everything that has happened so far, on one clock.
         self.timeline = LiveTimeline(backend.folder)
         self.applied = list(applied)
@@ -116,6 +125,11 @@ class Lab:
     def operator(self) -> Process:
         """Cilium's operator: LB-IPAM, CRDs and the operator's part of BGP."""
         return Process(self.backend, "control-plane/cilium-operator")
+
+    @property
+    def metallb_controller(self) -> Process:
+        """MetalLB's controller, which gives addresses to Services."""
+        return Process(self.backend, "control-plane/metallb-controller")
 
     @property
     def api_server(self) -> Process:
@@ -230,7 +244,8 @@ class Lab:
         """Wait until every part of the chain that leads to each announced service is up.
 
         That is: nodes ready, pods ready, an address for every LoadBalancer service, every configured BGP session
-        Established with its End-of-RIB, and the router's kernel in step with its BGP table.
+        Established with its End-of-RIB, the router's kernel in step with its BGP table, and for an address that is
+        announced by ARP the router's entry at the node that should answer.
 
         Raises:
             WaitTimeout: with the link of the chain that is not there yet.
@@ -245,7 +260,7 @@ class Lab:
         )
 
     def chain(self) -> Chain:
-        """Look at the whole chain now: session, adj-RIB-in, RIB, kernel FIB, neighbour, datapath, backend."""
+        """Look at the whole chain now: session, adj-RIB-in, kernel FIB, leader, neighbour, datapath, backend."""
         return trace(self)
 
     def status(self) -> Status:
@@ -289,7 +304,8 @@ class Lab:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Lab({self.name!r}, {self.topology.name}, Cilium {self.cilium_version}, {self.backend.kind})"
+        metallb = f", MetalLB {self.metallb_version}" if self.metallb_version else ""
+        return f"Lab({self.name!r}, {self.topology.name}, Cilium {self.cilium_version}{metallb}, {self.backend.kind})"
 
 
 def open_lab(
@@ -303,6 +319,8 @@ def open_lab(
     timers: Literal["quick", "manifest"] = "manifest",
     owner: Literal["process", "none"] = "process",
     progress: Progress = lambda _: None,
+    metallb_version: str | None = None,
+    metallb_manifest: Path | None = None,
 ) -> Lab:
     """Bring a lab up and apply the manifests; returns when the chain to every announced service is up.
 
@@ -316,6 +334,9 @@ def open_lab(
         timers: The manifests' own, or cut down to seconds (`harness.cilium.timers.QUICK`).
         owner: "process": the lab ends with this process; "none": it stays until it is closed by name.
         progress: Told each stage.
+        metallb_version: Exact, a minor, or "auto" (None): the newest known. It runs if a manifest is of metallb.io, or
+            the topology asks for it.
+        metallb_manifest: A file with MetalLB's CustomResourceDefinitions, served instead of those of its Go types.
 
     Raises:
         UserError: for bad input.
@@ -327,6 +348,7 @@ def open_lab(
     path = Path(topology_file)
     topology = load(path)
     version, objects = choose(topology, cilium_version, manifests)
+    with_metallb = metallb_versions.choose(topology, objects, metallb_version)
     objects, quickened = quicken(objects) if timers == "quick" else (objects, [])
     for router, settings in topology.routers.items():
         if settings.frr_config is not None:
@@ -338,7 +360,14 @@ def open_lab(
     from harness.backends.netns.backend import NetnsBackend
     from harness.binaries import ensure
 
-    binaries = ensure(cilium=version, build=build, progress=progress)
+    binaries = ensure(
+        cilium=version, build=build, progress=progress, metallb=None if with_metallb is None else str(with_metallb)
+    )
+    crds: list[dict[str, Any]] = []
+    if binaries.metallb is not None:
+        made_of = metallb_manifest
+        crds = metallb_crds.of_manifest(made_of) if made_of else metallb_crds.generated(binaries.metallb.crds)
+        metallb_api.check(objects, metallb_crds.schemas(crds), binaries.metallb.version)
     made = NetnsBackend.create(
         topology,
         path,
@@ -350,6 +379,9 @@ def open_lab(
     )
     lab = Lab(cast(Backend, made), applied=objects, quickened=quickened)
     try:
+        if binaries.metallb is not None:
+            progress("MetalLB")
+            metallb.install(lab, crds, binaries.metallb.version)
         progress("manifests")
         lab.cluster.apply(objects, within=30.0)
         progress("sessions, routes and pods")

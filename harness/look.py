@@ -10,6 +10,7 @@ from harness.service import addresses_of
 from harness.status import (
     BackendStatus,
     NodeStatus,
+    OwnerStatus,
     PathStatus,
     RouteStatus,
     ServiceStatus,
@@ -26,23 +27,26 @@ def look(lab: Lab) -> Status:
     kubernetes: str | None = None
     nodes: list[NodeStatus] = []
     services: list[ServiceStatus] = []
+    owners: list[OwnerStatus] = []
     try:
         kubernetes = lab.cluster.version()
         seen = snapshot(lab)
     except LblabError:
         pass  # no API server: the routers still tell what clients see
     else:
-        nodes, services = _nodes(lab, seen), _services(seen)
+        nodes, services, owners = _nodes(lab, seen), _services(seen), _owners(lab, seen)
     return Status(
         name=lab.name,
         backend=lab.backend.kind,
         topology=lab.topology.name,
         cilium_version=lab.cilium_version,
+        metallb_version=lab.metallb_version,
         kubernetes_version=kubernetes,
         kubeconfig=str(lab.kubeconfig),
         nodes=nodes,
         sessions=_sessions(lab),
         routes=_routes(lab),
+        owners=owners,
         services=services,
         stand_ins=list(lab.backend.stand_ins),
         stages=dict(lab.backend.stages),
@@ -51,6 +55,7 @@ def look(lab: Lab) -> Status:
 
 def _nodes(lab: Lab, seen: Snapshot) -> list[NodeStatus]:
     running = {name for name, state in lab.backend.processes().items() if state.pid}
+    speakers = lab.topology.speakers() if lab.metallb_version else ()
     found = []
     for name, node in lab.nodes.items():
         obj = seen.nodes.get(name)
@@ -61,6 +66,7 @@ def _nodes(lab: Lab, seen: Snapshot) -> list[NodeStatus]:
                 addresses=list(node.addresses),
                 ready=None if ready is None else ready == "True",
                 agent_running=node.agent.name in running,
+                speaker_running=node.speaker.name in running if name in speakers else None,
                 labels=(obj["metadata"].get("labels") or {}) if obj else {},
             )
         )
@@ -112,6 +118,19 @@ def _routes(lab: Lab) -> list[RouteStatus]:
                         )
                     )
     return found
+
+
+def _owners(lab: Lab, seen: Snapshot) -> list[OwnerStatus]:
+    return [
+        OwnerStatus(
+            address=address,
+            announcer=owner.announcer,
+            expected=owner.node,
+            why=owner.why,
+            routers={router: lab.l2.owner(address, router) for router in lab.l2.routers(address)},
+        )
+        for address, owner in sorted(lab.l2.expected(seen).items())
+    ]
 
 
 def _services(seen: Snapshot) -> list[ServiceStatus]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import socket
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from harness.backends.base import Backend
 from harness.cluster import Cluster
 from harness.process import Process
+from harness.routing import kernel
 
 
 class Node:
@@ -25,10 +28,22 @@ class Node:
         """Its first address: its InternalIP and its end of the BGP session."""
         return self.addresses[0]
 
+    @functools.cached_property
+    def macs(self) -> frozenset[str]:
+        """The hardware addresses of its interfaces to the lab's networks."""
+        devices = {link.device for link in self._backend.topology.links(self.name)}
+        with self._backend.socket(self.name, socket.AF_NETLINK, socket.SOCK_RAW) as sock:
+            return frozenset(mac for device, mac in kernel.hardware_addresses(sock).items() if device in devices)
+
     @property
     def agent(self) -> Process:
         """Cilium's agent: on the embedded lab its BGP control plane."""
         return Process(self._backend, f"{self.name}/cilium-agent")
+
+    @property
+    def speaker(self) -> Process:
+        """MetalLB's speaker, where the lab runs MetalLB and this node one of its speakers."""
+        return Process(self._backend, f"{self.name}/metallb-speaker")
 
     @property
     def kube_proxy(self) -> Process:

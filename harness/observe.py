@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.cilium.expected import Objects
 from harness.cluster import Cluster
 from harness.errors import UserError
+from harness.metallb import expected as metallb_expected
 
 if TYPE_CHECKING:
     from harness.lab import Lab
@@ -26,6 +27,8 @@ class Snapshot:
     backends: dict[str, list[tuple[str | None, str | None, str]]]
     deployments: list[Obj]
     objects: Objects
+    #: What decides MetalLB's announcements; None where it does not run.
+    metallb: metallb_expected.Objects | None = None
 
 
 def snapshot(lab: Lab) -> Snapshot:
@@ -43,7 +46,24 @@ def snapshot(lab: Lab) -> Snapshot:
         peer_configs=listed(cluster, "ciliumbgppeerconfigs.cilium.io"),
         advertisements=listed(cluster, "ciliumbgpadvertisements.cilium.io"),
     )
-    return Snapshot(nodes, services, backends, cluster.list("Deployment", namespace=""), objects)
+    metallb = _metallb(lab, nodes, objects) if lab.metallb_version else None
+    return Snapshot(nodes, services, backends, cluster.list("Deployment", namespace=""), objects, metallb)
+
+
+def _metallb(lab: Lab, nodes: dict[str, Obj], objects: Objects) -> metallb_expected.Objects:
+    running = {name for name, state in lab.backend.processes().items() if state.pid is not None}
+    settings = lab.topology.metallb
+    return metallb_expected.Objects(
+        nodes=nodes,
+        speakers=frozenset(name for name in lab.topology.speakers() if lab.node(name).speaker.name in running),
+        services=objects.services,
+        backends=objects.backends,
+        pools=listed(lab.cluster, "ipaddresspools.metallb.io"),
+        l2_advertisements=listed(lab.cluster, "l2advertisements.metallb.io"),
+        bgp_advertisements=listed(lab.cluster, "bgpadvertisements.metallb.io"),
+        bgp_peers=listed(lab.cluster, "bgppeers.metallb.io"),
+        load_balancer_class=settings.load_balancer_class if settings else None,
+    )
 
 
 def listed(cluster: Cluster, kind: str) -> list[Obj]:

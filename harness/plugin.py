@@ -54,6 +54,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--cilium-version", metavar="V", default="auto", help="Cilium version, minor, or auto (default)")
     group.addoption(
+        "--metallb-version", metavar="V", default="auto", help="MetalLB version, minor, or auto (default): the newest"
+    )
+    group.addoption("--metallb-manifest", metavar="FILE", help="MetalLB's CRDs, instead of those of its Go types")
+    group.addoption(
         "--manifests",
         metavar="PATH",
         action="append",
@@ -94,9 +98,13 @@ def pytest_configure(config: pytest.Config) -> None:
             config.option.lab_results = str(Path(path).absolute())  # workers may run elsewhere
             results.start(Path(path))
             timelines.start(Path(path))
-        for path in config.getoption("manifests"):
-            if not Path(path).exists():
+        for path in (*config.getoption("manifests"), config.getoption("metallb_manifest")):
+            if path is not None and not Path(path).exists():
                 raise UserError("there is no such file or folder", file=path)
+        if config.getoption("metallb_version") != "auto":
+            from harness.metallb import versions as metallb
+
+            metallb.resolve(config.getoption("metallb_version"))
         if config.getoption("topology") is not None:
             _check(config, {find_topology(config.getoption("topology"), config.rootpath)})
 
@@ -202,6 +210,8 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
     settings = Settings(
         backend=config.getoption("lab_backend"),
         cilium_version=_cilium_version(config),
+        metallb_version=config.getoption("metallb_version"),
+        metallb_manifest=Path(given).resolve() if (given := config.getoption("metallb_manifest")) else None,
         manifests=tuple(Path(path).resolve() for path in config.getoption("manifests")),
         name=config.getoption("lab_name"),
         build=not config.getoption("no_build"),

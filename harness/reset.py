@@ -31,6 +31,11 @@ _KINDS = (
     "daemonsets.apps",
     "services",
 )
+#: And those of a lab that runs MetalLB.
+_METALLB_KINDS = tuple(
+    f"{kind}.metallb.io"
+    for kind in ("ipaddresspools", "communities", "bfdprofiles", "bgppeers", "l2advertisements", "bgpadvertisements")
+)
 #: Seconds for the lab to be as before; a session that a scenario took down comes back after GoBGP's idle hold and
 #: connect delay (facts/cilium.md 3.3), a pod after its readiness probe.
 _BACK_WITHIN = 30.0
@@ -53,7 +58,7 @@ class Baseline:
     def take(cls, lab: Lab) -> Baseline:
         """Remember the lab as it is."""
         return cls(
-            objects=_objects(lab.cluster),
+            objects=_objects(lab),
             nodes={node["metadata"]["name"]: _node(node) for node in lab.cluster.list("Node")},
             processes=frozenset(name for name, state in lab.backend.processes().items() if state.pid),
             routes=_routes(lab),
@@ -74,7 +79,7 @@ class Baseline:
         for name, router in lab.routers.items():
             if router.running_config() != self.configs[name]:
                 raise LabError(f"{name}'s running configuration was left changed")
-        done += self._restore_objects(lab.cluster)
+        done += self._restore_objects(lab)
         done += self._restore_nodes(lab.cluster)
         done += replace_restarted(lab)
         lab.converge(within=_BACK_WITHIN)
@@ -96,9 +101,9 @@ class Baseline:
             lab.cluster.wait_ready(within=_BACK_WITHIN)
         return missing
 
-    def _restore_objects(self, cluster: Cluster) -> list[str]:
+    def _restore_objects(self, lab: Lab) -> list[str]:
         done = []
-        now = _objects(cluster)
+        cluster, now = lab.cluster, _objects(lab)
         for (kind, namespace, name), obj in reversed(now.items()):
             if (kind, namespace, name) not in self.objects:
                 cluster.delete(kind, name, namespace=namespace or None)
@@ -151,10 +156,10 @@ def _pods(lab: Lab, node: str) -> list[Obj] | None:
     return found
 
 
-def _objects(cluster: Cluster) -> dict[Key, Obj]:
+def _objects(lab: Lab) -> dict[Key, Obj]:
     found: dict[Key, Obj] = {}
-    for kind in _KINDS:
-        for obj in listed(cluster, kind):
+    for kind in (*(_METALLB_KINDS if lab.metallb_version else ()), *_KINDS):
+        for obj in listed(lab.cluster, kind):
             metadata = obj["metadata"]
             key = (kind, metadata.get("namespace", ""), metadata["name"])
             if key not in _FOREIGN:

@@ -18,6 +18,8 @@ class NodeStatus(_Model):
     ready: bool | None
     #: Whether Cilium's BGP control plane runs on it.
     agent_running: bool
+    #: Whether MetalLB's speaker runs on it; None when it is not meant to.
+    speaker_running: bool | None = None
     labels: dict[str, str]
 
 
@@ -60,6 +62,19 @@ class RouteStatus(_Model):
     kernel_next_hops: list[str]
 
 
+class OwnerStatus(_Model):
+    """One address that a node answers ARP or NDP for."""
+
+    address: str
+    #: "MetalLB".
+    announcer: str
+    #: The node that should answer by the announcer's rules; None: nobody.
+    expected: str | None
+    why: str
+    #: By router: the node that its neighbour entry leads to, a hardware address that is no node's, or None.
+    routers: dict[str, str | None]
+
+
 class BackendStatus(_Model):
     """A ready backend of a service."""
 
@@ -85,11 +100,15 @@ class Status(_Model):
     backend: str
     topology: str
     cilium_version: str
+    #: None when MetalLB does not run.
+    metallb_version: str | None = None
     kubernetes_version: str | None
     kubeconfig: str
     nodes: list[NodeStatus]
     sessions: list[SessionStatus]
     routes: list[RouteStatus]
+    #: Addresses announced by ARP or NDP.
+    owners: list[OwnerStatus] = []
     services: list[ServiceStatus]
     #: What in this lab is not the real thing.
     stand_ins: list[str]

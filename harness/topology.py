@@ -169,6 +169,15 @@ class Cluster(Model):
     """After how long without a renewed Lease a node is not ready (kube-controller-manager's default is 50 s)."""
 
 
+class Metallb(Model):
+    """MetalLB: where its speakers run, and which Services are its own. It also runs when a manifest is of metallb.io."""
+
+    speaker_node_selector: dict[str, str] = {}
+    """Labels of the nodes that run a speaker (Helm: speaker.nodeSelector); without it every node does."""
+    load_balancer_class: str | None = None
+    """Handle only Services of this loadBalancerClass (Helm: loadBalancerClass); without it those that have none."""
+
+
 class ManifestChoice(Model):
     """Kubernetes manifests to apply: one path, or the first of several that the Cilium version serves."""
 
@@ -220,6 +229,8 @@ class Topology(Model):
     """Machines outside the cluster, by name."""
     cluster: Cluster = Cluster()
     """The cluster's own address ranges."""
+    metallb: Metallb | None = None
+    """MetalLB's settings; where they are given it runs, whatever the manifests are."""
     manifests: tuple[Annotated[ManifestChoice, BeforeValidator(_choice)], ...] = ()
     """Kubernetes manifests, applied in this order."""
 
@@ -283,6 +294,11 @@ class Topology(Model):
             for interface in router.interfaces.values()
             for address in interface.address
         }
+
+    def speakers(self) -> tuple[str, ...]:
+        """The nodes that run MetalLB's speaker, where MetalLB runs."""
+        wanted = (self.metallb or Metallb()).speaker_node_selector.items()
+        return tuple(name for name, node in self.nodes.items() if wanted <= node.labels.items())
 
     def pod_cidrs(self, node: str) -> tuple[IPNetwork, ...]:
         """A node's share of each pod CIDR: a /24 of an IPv4 one, a /64 of an IPv6 one, in the file's order of nodes."""

@@ -72,6 +72,8 @@ class Backend(Protocol):
     folder: Path
     kubeconfig: Path
     cilium_version: str
+    #: None when MetalLB does not run.
+    metallb_version: str | None
     #: What was built from what, for the record that stands in every result.
     provenance: Mapping[str, Any]
     #: What in this lab is not the real thing, one sentence each.
@@ -127,6 +129,9 @@ class Backend(Protocol):
         Raises:
             MissingCapability: when the machine has nothing to do it with.
         """
+
+    def throttle(self, process: str, share: float | None) -> Stamp:
+        """Let a process run only for a share of the time (0 to 1), or always again (None)."""
 
     def forget(self, host: str) -> Stamp:
         """Empty a host's kernel of packet filters, tracked connections and the routes of routing daemons."""

@@ -9,13 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.binaries import cache, programs
+from harness.binaries import cache, metallb, programs
 from harness.binaries.display import display
 from harness.binaries.programs import Program
 from harness.cilium import semver, versions
 from harness.errors import UserError
+from harness.metallb import versions as metallb_versions
 
-__all__ = ["Binaries", "Built", "build", "ensure", "list_built", "prune"]
+__all__ = ["Binaries", "Built", "Metallb", "build", "ensure", "list_built", "prune"]
+
+
+@dataclass(frozen=True)
+class Metallb:
+    """MetalLB's programs.
+
+    Attributes:
+        version: MetalLB's version.
+        speaker: Announces addresses from one node.
+        controller: Gives addresses to Services.
+        crds: A JSON list of its CustomResourceDefinitions.
+    """
+
+    version: str
+    speaker: Path
+    controller: Path
+    crds: Path
 
 
 @dataclass(frozen=True)
@@ -30,6 +48,7 @@ class Binaries:
         lablet: A pod's server.
         seed: A tar of an etcd data folder in which this Cilium version's CRDs are served.
         provenance: For each program: version, modules, substitutions, Go, hashes.
+        metallb: MetalLB's programs, for a lab that runs it.
     """
 
     kube: Path
@@ -39,6 +58,7 @@ class Binaries:
     lablet: Path
     seed: Path
     provenance: Mapping[str, Any]
+    metallb: Metallb | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +82,9 @@ class Built:
     provenance: Mapping[str, Any]
 
 
-def ensure(cilium: str, build: bool = True, progress: Callable[[str], None] | None = None) -> Binaries:
+def ensure(
+    cilium: str, build: bool = True, progress: Callable[[str], None] | None = None, *, metallb: str | None = None
+) -> Binaries:
     """Give the programs of a lab, built first where they are missing.
 
     Several processes may ask at once: one builds, the others wait for it. A build that was interrupted goes on where it
@@ -72,21 +94,23 @@ def ensure(cilium: str, build: bool = True, progress: Callable[[str], None] | No
         cilium: The exact Cilium version.
         build: Whether missing programs are built; otherwise they are an error.
         progress: Told lines, at most ten seconds apart while something is built; None draws on standard error.
+        metallb: The exact MetalLB version, for a lab that runs it.
 
     Raises:
         UserError: A version does not exist, a build fails, or something is missing and may not be built.
     """
-    wanted = _of_lab(semver.parse(cilium))
+    wanted = (*_of_lab(semver.parse(cilium)), *(_metallb(metallb) if metallb else ()))
     missing = [one for one in wanted if cache.read(programs.folder_of(one)) is None]
     if missing:
         if not build:
             names = " and ".join(f"{one.name} {one.version}" for one in missing)
+            targets = f"cilium@{cilium}" + (f" metallb@{metallb}" if metallb else "")
             raise UserError(
                 f"{names} {'is' if len(missing) == 1 else 'are'} not built",
-                hint=f"leave out --no-build, or run: lblab build cilium@{cilium}",
+                hint=f"leave out --no-build, or run: lblab build {targets}",
             )
         _provide(wanted, progress)
-    cilium_folder, kube, node_agent, lablet, seed = (programs.folder_of(one) for one in wanted)
+    cilium_folder, kube, node_agent, lablet, seed, *more = (programs.folder_of(one) for one in wanted)
     return Binaries(
         kube=kube / "kube",
         cilium_bgp=cilium_folder / "cilium-bgp",
@@ -95,6 +119,7 @@ def ensure(cilium: str, build: bool = True, progress: Callable[[str], None] | No
         lablet=lablet / "lablet",
         seed=seed / "seed.tar",
         provenance={one.name: cache.read(programs.folder_of(one)) for one in wanted},
+        metallb=_of_metallb(metallb, *more) if metallb else None,
     )
 
 
@@ -102,8 +127,8 @@ def build(targets: Sequence[str] = (), progress: Callable[[str], None] | None = 
     """Build programs: `lblab build [TARGET ...]`.
 
     Args:
-        targets: `kube`, `node-agent`, `lablet`, `cilium` or `cilium@1.20.2` (with the seed that belongs to it); none
-            means all of them with the newest known Cilium.
+        targets: `kube`, `node-agent`, `lablet`, `cilium` or `cilium@1.20.2` (with the seed that belongs to it),
+            `metallb` or `metallb@0.16.1`; none means all of them at the newest known versions.
         progress: As for `ensure`.
 
     Returns:
@@ -114,7 +139,8 @@ def build(targets: Sequence[str] = (), progress: Callable[[str], None] | None = 
     """
     newest = versions.KNOWN[-1]
     wanted: list[Program] = []
-    for one in [program for target in targets for program in _target(target)] if targets else _of_lab(newest):
+    everything = (*_of_lab(newest), *_target("metallb"))
+    for one in [program for target in targets for program in _target(target)] if targets else everything:
         if one not in wanted:
             wanted.append(one)
     _provide(wanted, progress)
@@ -150,21 +176,32 @@ def _of_lab(release: semver.Version) -> tuple[Program, ...]:
     return cilium, programs.KUBE, programs.NODE_AGENT, programs.LABLET, programs.SeedProgram(programs.KUBE, cilium)
 
 
+def _metallb(version: str) -> tuple[Program, ...]:
+    return (metallb.metallb(metallb_versions.resolve(version)),)
+
+
+def _of_metallb(version: str, folder: Path) -> Metallb:
+    return Metallb(version, folder / "speaker", folder / "controller", folder / metallb.CRDS_FILE)
+
+
 def _target(target: str) -> tuple[Program, ...]:
     name, _, version = target.partition("@")
-    plain = {one.name: one for one in (programs.KUBE, programs.NODE_AGENT, programs.LABLET)}
+    plain = {one.name: one for one in (programs.KUBE, programs.NODE_AGENT, programs.LABLET, metallb.CRDGEN)}
     if name in plain and not version:
         return (plain[name],)
     if name in ("cilium", "seed"):
         release = versions.resolve(version) if version else versions.KNOWN[-1]
         cilium = programs.cilium(release)
         return cilium, programs.SeedProgram(programs.KUBE, cilium)
-    raise UserError(f"'{target}' is nothing that can be built", hint=f"one of {', '.join(plain)}, cilium@VERSION")
+    if name == "metallb":
+        return _metallb(version or "auto")
+    hint = f"one of {', '.join(plain)}, cilium@VERSION, metallb@VERSION"
+    raise UserError(f"'{target}' is nothing that can be built", hint=hint)
 
 
 def _target_of(provenance: Mapping[str, Any]) -> str:
     name, version = str(provenance.get("program")), str(provenance.get("version"))
-    return f"{name}@{version}" if name in ("cilium", "seed") else name
+    return f"{name}@{version}" if name in ("cilium", "seed", "metallb") else name
 
 
 def _provide(wanted: Iterable[Program], progress: Callable[[str], None] | None) -> None:

@@ -92,10 +92,11 @@ def no_space(what: str) -> UserError:
     )
 
 
-def no_such_version(wanted: str, known: list[str], output: str) -> UserError:
-    """A Cilium version that nobody serves.
+def no_such_version(product: str, wanted: str, known: list[str], output: str) -> UserError:
+    """A version that nobody serves.
 
     Args:
+        product: Of what: Cilium.
         wanted: The version asked for.
         known: Versions that are known to exist, ascending.
         output: What the module proxy said: some of them refuse what they do not hold, whether it exists or not.
@@ -105,4 +106,4 @@ def no_such_version(wanted: str, known: list[str], output: str) -> UserError:
     newest = same[-1] if same else known[-1]
     of = f" of {minor}" if same else ""
     refused = ", or this machine's module proxy does not serve it" if "403 Forbidden" in output else ""
-    return UserError(f"Cilium {wanted} does not exist{refused}: the newest known{of} is {newest}")
+    return UserError(f"{product} {wanted} does not exist{refused}: the newest known{of} is {newest}")

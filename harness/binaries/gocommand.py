@@ -93,8 +93,12 @@ class Command:
                 log.write(text)
             return Result(process.returncode, text, "\n".join(errors))
 
-    def list_packages(self, flags: Sequence[str]) -> Result:
+    def list_packages(self, flags: Sequence[str], packages: Sequence[str] = (".",)) -> Result:
         """Download the modules that the program needs and find the packages that are still to be compiled.
+
+        Args:
+            flags: Of `go build`.
+            packages: The main packages that are going to be built.
 
         Returns:
             The command's result; standard output has one line for each package.
@@ -108,16 +112,17 @@ class Command:
         self.display.step(f"{self.what}: fetching modules")
         # Stale: neither in the build cache nor installed, so this build will compile it
         template = "{{if .Stale}}{{.ImportPath}}{{end}}"
-        args = ["list", *flags, "-deps", "-f", template, "."]
+        args = ["list", *flags, "-deps", "-f", template, *packages]
         return self.run(args, progress, lambda: self.display.advance(modules, None))
 
-    def build(self, flags: Sequence[str], target: Path, total: int) -> None:
+    def build(self, flags: Sequence[str], target: Path, total: int, packages: Sequence[str] = (".",)) -> None:
         """Compile and link.
 
         Args:
             flags: Of `go build`.
-            target: The program.
+            target: The program; for several packages the folder that they go to, under their own names.
             total: How many packages are going to be compiled.
+            packages: The main packages.
 
         Raises:
             UserError: It fails; the message says why and where the log is.
@@ -138,7 +143,7 @@ class Command:
             self.display.advance(compiled, total)
 
         self.display.step(f"{self.what}: compiling packages")
-        done = self.run(["build", "-v", *flags, "-o", str(target), "."], progress, idle)
+        done = self.run(["build", "-v", *flags, "-o", str(target), *packages], progress, idle)
         if done.code:
             raise explain.failure(self.what, done.stderr, self.log)
 

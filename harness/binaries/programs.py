@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.binaries import cache, explain, gocommand, gomod, toolchain
+from harness.binaries import cache, explain, gocommand, gomod, released, toolchain
 from harness.binaries.display import Display
 from harness.binaries.gocommand import Command
 from harness.binaries.toolchain import Go
@@ -27,7 +26,7 @@ SOURCES = Path(__file__).parent / "go"
 KUBERNETES = "1.34.4"
 
 #: No symbol table and no DWARF: a third of the size, and link time.
-_STRIP = "-s -w"
+STRIP = "-s -w"
 
 _GO_LINE = {14: (1, 23), 15: (1, 23), 16: (1, 23), 17: (1, 23), 18: (1, 24), 19: (1, 25)}
 
@@ -135,12 +134,12 @@ class GoProgram:
         """Compile and link it."""
         go = toolchain.provide(self._minimum)
         command = Command(go, self._folder, f"{self.name} {self.version}", log, display)
-        flags = ["-trimpath", "-mod=readonly", f"-ldflags={_STRIP} {self.stamp}".rstrip()]
+        flags = ["-trimpath", "-mod=readonly", f"-ldflags={STRIP} {self.stamp}".rstrip()]
         stale = command.list_packages(flags)
         if stale.code:
             raise explain.failure(command.what, stale.stderr, log)
-        command.build(flags, folder / self.name, _count(stale.stdout))
-        return _go_provenance(go, folder / self.name, self.modules, flags)
+        command.build(flags, folder / self.name, count(stale.stdout))
+        return go_provenance(go, folder / self.name, self.modules, flags)
 
 
 @dataclass(frozen=True)
@@ -183,10 +182,11 @@ class CiliumProgram:
         for file in self._sources:
             shutil.copy(file, folder)
         command = Command(go, folder, f"cilium {self.version}", log, display)
-        released, sums = self._released(command)
+        known = [str(one) for one in KNOWN]
+        got = released.fetch(command, "Cilium", gomod.CILIUM_MODULE, self.version, known)
         tags = ",".join(gomod.build_tags(self.release))
-        flags = ["-trimpath", "-mod=mod", f"-tags={tags}", f"-ldflags={_STRIP}"]
-        stale, substitutions = self._resolve(command, flags, released, sums)
+        flags = ["-trimpath", "-mod=mod", f"-tags={tags}", f"-ldflags={STRIP}"]
+        stale, substitutions = self._resolve(command, flags, got.requirements, got.sums)
         command.build(flags, folder / "cilium", stale)
         for file in folder.glob("*.go"):
             file.unlink()
@@ -200,33 +200,13 @@ class CiliumProgram:
             "k8s.io/client-go",
         )
         return {
-            **_go_provenance(go, folder / "cilium", modules, flags),
-            "go_directive": released["Go"],
+            **go_provenance(go, folder / "cilium", modules, flags),
+            "go_directive": got.requirements["Go"],
             "substitutions": substitutions,
         }
 
-    def _released(self, command: Command) -> tuple[dict[str, Any], str]:
-        """Cilium's own go.mod and go.sum."""
-        command.display.step(f"{command.what}: downloading Cilium")
-        module = f"{gomod.CILIUM_MODULE}@v{self.version}"
-        (command.folder / "go.mod").write_text("module lblab/cilium\n")
-        got = command.run(
-            ["mod", "download", "-json", module], lambda _: None, lambda: command.display.advance(0, None)
-        )
-        answer = json.loads(got.stdout) if got.stdout.strip() else {}
-        if got.code or "Error" in answer:
-            why = answer.get("Error", got.stderr)
-            if explain.is_missing(why):
-                raise explain.no_such_version(self.version, [str(one) for one in KNOWN], why)
-            raise explain.failure(command.what, why, command.log)
-        edit = gocommand.ask(command.go, "mod", "edit", "-json", answer["GoMod"])
-        if edit.code:
-            raise explain.failure(command.what, edit.stderr, command.log)
-        released: dict[str, Any] = json.loads(edit.stdout)
-        return released, (Path(answer["Dir"]) / "go.sum").read_text()
-
     def _resolve(
-        self, command: Command, flags: Sequence[str], released: dict[str, Any], sums: str
+        self, command: Command, flags: Sequence[str], requirements: dict[str, Any], sums: str
     ) -> tuple[int, list[str]]:
         """Write go.mod: as released if all that it names can be had, else with the minor's substitution.
 
@@ -234,17 +214,17 @@ class CiliumProgram:
             How many packages are to be compiled, and the substitutions.
         """
         candidates: list[gomod.Substitution | None] = [None]
-        if self._substitution and self._substitution.applies(released):
+        if self._substitution and self._substitution.applies(requirements):
             candidates.append(self._substitution)
         for candidate in candidates:
-            (command.folder / "go.mod").write_text(gomod.render(released, self.release, candidate))
+            (command.folder / "go.mod").write_text(gomod.render(requirements, self.release, candidate))
             (command.folder / "go.sum").write_text(sums)
             stale = command.list_packages(flags)
             if not stale.code:
-                said = [candidate.describe(released)] if candidate else []
+                said = [candidate.describe(requirements)] if candidate else []
                 for one in said:
                     command.display.say(f"{command.what}: {one}")
-                return _count(stale.stdout), said
+                return count(stale.stdout), said
             if not explain.is_missing(stale.stderr):
                 break
         raise explain.failure(command.what, stale.stderr, command.log)
@@ -319,11 +299,13 @@ def cilium(release: Version) -> CiliumProgram:
     return CiliumProgram(release)
 
 
-def _count(lines: str) -> int:
+def count(lines: str) -> int:
+    """How many packages a `go list` names."""
     return sum(1 for line in lines.splitlines() if line.strip())
 
 
-def _go_provenance(go: Go, program: Path, modules: Sequence[str], flags: Sequence[str]) -> dict[str, Any]:
+def go_provenance(go: Go, program: Path, modules: Sequence[str], flags: Sequence[str]) -> dict[str, Any]:
+    """What a program says it was built from."""
     info = gocommand.ask(go, "version", "-m", str(program)).stdout
     return {"go": go.version, "flags": list(flags), "modules": gomod.main_modules(info, modules)}
 

@@ -50,6 +50,14 @@ class Expected:
     #: Nodes that announce a prefix to a peer, by (peer address, prefix); only prefixes that somebody announces.
     announcers: Mapping[tuple[str, str], frozenset[str]]
 
+    def __or__(self, other: Expected) -> Expected:
+        """What two announcers in the same nodes should make of it together."""
+        both = {
+            key: self.announcers.get(key, frozenset()) | other.announcers.get(key, frozenset())
+            for key in {*self.announcers, *other.announcers}
+        }
+        return Expected(self.sessions | other.sessions, both)
+
 
 def expected(objects: Objects) -> Expected:
     """Work out every session and every announced prefix."""

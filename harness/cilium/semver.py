@@ -1,4 +1,4 @@
-"""Cilium's version numbers: read, compared, written."""
+"""Version numbers of Cilium and MetalLB: read, compared, written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _STAGES = ("snapshot", "pre", "rc", "")
 @total_ordering
 @dataclass(frozen=True)
 class Version:
-    """A Cilium release, as 1.18.0 or 1.18.0-pre.2; a pre-release comes before its release.
+    """A release, as 1.18.0 or 1.18.0-pre.2; a pre-release comes before its release.
 
     Attributes:
-        major: 1, so far.
+        major: The major release.
         minor: The feature release.
         patch: The bug-fix release.
         pre: `pre.N`, `rc.N` or `snapshot.N`; empty for a release.
@@ -56,9 +56,17 @@ def parse(text: str) -> Version:
     Raises:
         UserError: it is not of that form.
     """
+    version = read(text)
+    if version is None:
+        raise UserError(f'"{text}" is not a Cilium version', hint='as "1.20.2", "1.18" or "auto"')
+    return version
+
+
+def read(text: str) -> Version | None:
+    """Read an exact version; None when it is not of that form."""
     match = _VERSION.fullmatch(text.strip())
     if match is None:
-        raise UserError(f'"{text}" is not a Cilium version', hint='as "1.20.2", "1.18" or "auto"')
+        return None
     major, minor, patch, pre = match.groups()
     return Version(int(major), int(minor), int(patch), pre or "")
 

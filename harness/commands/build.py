@@ -19,7 +19,7 @@ def build(
         list[str] | None,
         typer.Argument(
             metavar="[WHAT...]",
-            help="kube, node-agent, lablet or cilium@1.20.2; without it, all of them with the newest Cilium.",
+            help="kube, node-agent, lablet, cilium@1.20.2 or metallb@0.16.1; without it, all at the newest versions.",
         ),
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="List what is built, and build nothing.")] = False,

@@ -30,6 +30,17 @@ def up(
         typer.Option(metavar="PATH", help="A file or folder, applied instead of the topology's; repeatable."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The lab's name; by default the topology's.")] = None,
+    metallb_version: Annotated[
+        str,
+        typer.Option(
+            metavar="VERSION",
+            help="0.15.2, a minor such as 0.15, or auto: the newest known. It runs if a manifest is of metallb.io.",
+        ),
+    ] = "auto",
+    metallb_manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="MetalLB's CustomResourceDefinitions, instead of those of its Go types."),
+    ] = None,
     no_build: Annotated[bool, typer.Option("--no-build", help="Fail instead of building missing programs.")] = False,
     backend: Annotated[str, typer.Option(help="netns.")] = "netns",
     as_json: JsonOption = False,
@@ -56,6 +67,8 @@ def up(
             build=not no_build,
             owner="none",
             progress=tell,
+            metallb_version=metallb_version,
+            metallb_manifest=metallb_manifest,
         )
     seconds = time.monotonic() - start
     status = lab.status()
@@ -66,7 +79,10 @@ def up(
 
 
 def _say(status: Status, seconds: float) -> None:
-    print(f"lab {status.name} is up after {seconds:.1f} s: Cilium {status.cilium_version} on {status.backend}")
+    programs = f"Cilium {status.cilium_version}"
+    if status.metallb_version:
+        programs += f", MetalLB {status.metallb_version}"
+    print(f"lab {status.name} is up after {seconds:.1f} s: {programs} on {status.backend}")
     for service in status.services:
         addresses = ", ".join(service.addresses) or "without an address"
         print(f"  Service {service.name}: {addresses}, {len(service.ready_backends)} ready backends")

@@ -11,8 +11,10 @@ from harness.faults.bgp_filter import BgpFiltered
 from harness.faults.control_plane import ApiServerGone, ControllerManagerGone, KubeletGone, OperatorGone
 from harness.faults.impairment import PacketDelay, PacketLoss
 from harness.faults.link import LinkDown
+from harness.faults.memberlist import MemberlistFiltered
 from harness.faults.node import NodeCrashed, NodeShutDown, NodeSilent
 from harness.faults.router import BgpdKilled, BgpdRestarted, RouterDaemonsRestarted, RouterRebooted
+from harness.faults.speaker import SpeakerKilled, SpeakerStalled, SpeakerStopped
 
 __all__ = [
     "AgentKilled",
@@ -30,6 +32,7 @@ __all__ = [
     "Injected",
     "KubeletGone",
     "LinkDown",
+    "MemberlistFiltered",
     "NodeCrashed",
     "NodeShutDown",
     "NodeSilent",
@@ -38,4 +41,7 @@ __all__ = [
     "PacketLoss",
     "RouterDaemonsRestarted",
     "RouterRebooted",
+    "SpeakerKilled",
+    "SpeakerStalled",
+    "SpeakerStopped",
 ]

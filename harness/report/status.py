@@ -12,6 +12,7 @@ from harness.bgp import ESTABLISHED
 from harness.status import (
     BackendStatus,
     NodeStatus,
+    OwnerStatus,
     PathStatus,
     RouteStatus,
     ServiceStatus,
@@ -23,7 +24,10 @@ from harness.status import (
 def render(status: Status) -> RenderableType:
     """Lay out a lab's state: what it is, then nodes, sessions, routes and services."""
     parts: list[RenderableType] = [_head(status), _nodes(status.nodes), _sessions(status.sessions)]
-    parts += [_routes(status.routes), _services(status.services)]
+    parts.append(_routes(status.routes))
+    if status.owners:
+        parts.append(_owners(status.owners))
+    parts.append(_services(status.services))
     parts += [Text(f"stand-in: {text}", style="dim") for text in status.stand_ins]
     return Group(*parts)
 
@@ -31,6 +35,8 @@ def render(status: Status) -> RenderableType:
 def _head(status: Status) -> Text:
     kubernetes = status.kubernetes_version or "the API server is away"
     head = f"{status.name}: topology {status.topology} on {status.backend}, Cilium {status.cilium_version}"
+    if status.metallb_version:
+        head += f", MetalLB {status.metallb_version}"
     return Text(f"{head}, Kubernetes {kubernetes}\nKUBECONFIG={status.kubeconfig}")
 
 
@@ -103,6 +109,21 @@ def _routes(routes: Sequence[RouteStatus]) -> RenderableType:
                 ("" if route.paths else route.router, "" if route.paths else route.prefix, hop, "-", Text("yes"))
             )
     return _table("Routes received", ("router", "prefix", "next hop", "flags", "in kernel"), rows, "no routes received")
+
+
+def _owners(owners: Sequence[OwnerStatus]) -> RenderableType:
+    rows = (
+        (
+            owner.address if place == 0 else "",
+            f"{owner.expected or 'nobody'} ({owner.announcer}: {owner.why})" if place == 0 else "",
+            router,
+            _verdict(found == owner.expected, found or "not known", found or "not known"),
+        )
+        for owner in owners
+        for place, (router, found) in enumerate(owner.routers.items())
+    )
+    columns = ("address", "who should answer", "router", "its neighbour entry")
+    return _table("Addresses announced by ARP or NDP", columns, rows, "no addresses announced by ARP or NDP")
 
 
 def flags(path: PathStatus) -> str:

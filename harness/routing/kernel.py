@@ -110,6 +110,15 @@ def neighbour_of(message: Any) -> Neighbour | None:
     )
 
 
+def hardware_addresses(sock: socket.socket) -> dict[str, str]:
+    """Read the hardware address of each interface of the network that a netlink socket lives in."""
+    from pyroute2.netlink.rtnl import RTM_GETLINK
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+    found = dump(sock, ifinfmsg(), RTM_GETLINK, socket.AF_UNSPEC)
+    return {one.get_attr("IFLA_IFNAME"): one.get_attr("IFLA_ADDRESS") for one in found if one.get_attr("IFLA_ADDRESS")}
+
+
 def dump(sock: socket.socket, request: Any, kind: int, family: int) -> Iterator[Any]:
     """Ask for a whole table (RTM_GET*), and yield pyroute2's messages."""
     from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR

@@ -33,6 +33,8 @@ class Settings:
     Attributes:
         backend: "netns" or "kind".
         cilium_version: Exact version, minor, or None for auto.
+        metallb_version: Exact version, minor, or "auto".
+        metallb_manifest: A file with MetalLB's CRDs, instead of those of its Go types.
         manifests: Applied instead of the topology's own, if any.
         name: Name of the lab, if one was asked for.
         build: Whether missing binaries are built.
@@ -42,6 +44,8 @@ class Settings:
 
     backend: str = "netns"
     cilium_version: str | None = None
+    metallb_version: str = "auto"
+    metallb_manifest: Path | None = None
     manifests: tuple[Path, ...] = ()
     name: str | None = None
     build: bool = True
@@ -58,6 +62,7 @@ class LabFacts:
         topology: The topology's name.
         backend: "netns" or "kind".
         cilium_version: The Cilium version that ran.
+        metallb_version: The MetalLB version that ran, None if none did.
         provenance: Short hash of what was built from what; equal hashes mean equal programs.
         up_seconds: Seconds from asking for the lab until it was up, building included.
         stages: Seconds from the start until each stage was done.
@@ -78,6 +83,7 @@ class LabFacts:
     stand_ins: list[str] = field(default_factory=list)
     worker: str | None = None
     kubeconfig: str = ""
+    metallb_version: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts as JSON types."""
@@ -201,6 +207,8 @@ class LabPool:
                 topology,
                 backend=settings.backend,
                 cilium_version=settings.cilium_version,
+                metallb_version=settings.metallb_version,
+                metallb_manifest=settings.metallb_manifest,
                 manifests=settings.manifests,
                 name=name,
                 build=settings.build,
@@ -217,7 +225,8 @@ class LabPool:
             lab.close()
             raise
         seconds = time.monotonic() - start
-        self._progress(f"{name}: up in {seconds:.1f} s, Cilium {lab.cilium_version}")
+        metallb = f", MetalLB {lab.metallb_version}" if lab.metallb_version else ""
+        self._progress(f"{name}: up in {seconds:.1f} s, Cilium {lab.cilium_version}{metallb}")
         self.facts[name] = facts_of(lab, seconds, settings.worker)
         self._on_up(self.facts[name], lab.backend.provenance)
         return lab
@@ -251,6 +260,7 @@ def facts_of(lab: Lab, seconds: float, worker: str | None) -> LabFacts:
         stand_ins=list(backend.stand_ins),
         worker=worker,
         kubeconfig=str(lab.kubeconfig),
+        metallb_version=lab.metallb_version,
     )
 
 

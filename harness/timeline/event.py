@@ -30,6 +30,8 @@ STALE, FRESH = "bgp.stale", "bgp.fresh"
 SPEAKER_UP, SPEAKER_DOWN = "bgp.speaker_up", "bgp.speaker_down"
 FIB_ADD, FIB_REPLACE, FIB_DELETE = "fib.add", "fib.replace", "fib.del"
 NEIGHBOUR = "neighbour"
+#: Somebody told a router's network by gratuitous ARP where an address is.
+ARP_ANNOUNCED = "arp.announced"
 LINK_UP, LINK_DOWN, LINK_GONE = "link.up", "link.down", "link.gone"
 ADDRESS_ADD, ADDRESS_DELETE = "address.add", "address.del"
 SERVICE, ENDPOINTS, NODE, POD = "k8s.service", "k8s.endpoints", "k8s.node", "k8s.pod"

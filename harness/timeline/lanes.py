@@ -17,6 +17,7 @@ LANES = {
     "bgp": "BGP",
     "fib": "FIB",
     "neighbour": "ARP/NDP",
+    "arp": "ARP/NDP",
     "k8s": "Kubernetes",
     "log": "log",
     "blind": "blind",
@@ -27,6 +28,8 @@ _ALIVE = frozenset({"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"})
 _SAME_UPDATE_NS = 50_000_000
 #: A fault that signals or starts a process is told of by whoever injects it and by the supervisor.
 _SAME_SIGNAL_NS = 10_000_000
+#: An announcement by ARP is made again and again: MetalLB's five times in 4.4 s (facts/l2_and_lag.md 1.2).
+_ANNOUNCED_AGAIN_NS = 5_000_000_000
 #: A line of a log that begins like one that came so shortly before says nothing new.
 _REPEATED_NS, _OPENING = 1_000_000_000, 40
 
@@ -45,13 +48,15 @@ def notable(events: Iterable[Event]) -> Iterator[Event]:
     """Leave out what says nothing new.
 
     That is a neighbour that is confirmed as usual, a route that enters or leaves the table as the peer has just asked,
-    the supervisor's word on a process that a fault is already told of, and a process that repeats itself in its log.
+    the supervisor's word on a process that a fault is already told of, an announcement that is made again, and a process
+    that repeats itself in its log.
     """
     ordered = sorted(events, key=lambda each: each.at_ns)
     said_of = {
         kind: [each for each in ordered if each.kind == kind] for kind in (event.ANNOUNCE, event.WITHDRAW, event.FAULT)
     }
     logged: dict[tuple[str, str], int] = {}
+    announced: dict[tuple[str, object, object], int] = {}
     for each in ordered:
         if each.kind == event.NEIGHBOUR and _usual(each):
             continue
@@ -61,6 +66,12 @@ def notable(events: Iterable[Event]) -> Iterator[Event]:
             continue
         if each.kind in (event.SIGNALLED, event.STARTED) and _by_fault(each, said_of[event.FAULT]):
             continue
+        if each.kind == event.ARP_ANNOUNCED:
+            what = (each.subject, each.data.get("address"), each.data.get("mac"))
+            again = each.at_ns - announced.get(what, -_ANNOUNCED_AGAIN_NS) < _ANNOUNCED_AGAIN_NS
+            announced[what] = each.at_ns
+            if again:
+                continue
         if each.kind == event.LOG:
             opening = (each.subject, each.text[: len(each.subject) + _OPENING])
             repeated = each.at_ns - logged.get(opening, -_REPEATED_NS) < _REPEATED_NS

@@ -1,7 +1,7 @@
 """What a line of a daemon's log says: when by its own clock, how grave, and whether it belongs in a timeline. Pure.
 
-Three families of daemons write three kinds of lines: Cilium and lblab's own node agent key=value pairs (Go's slog; up
-to Cilium 1.17 logrus, which stamps to the second), Kubernetes klog lines, FRR its own.
+Four families of daemons write four kinds of lines: Cilium and lblab's own node agent key=value pairs (Go's slog; up
+to Cilium 1.17 logrus, which stamps to the second), MetalLB and etcd JSON, Kubernetes klog lines, FRR its own.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ _FRR = re.compile(
 _RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(\.\d+)?(Z|[+-]\d{2}:\d{2})")
 _GRAVE = frozenset({"warn", "warning", "error", "fatal", "panic"})
 _KLOG_LEVELS = {"I": "info", "W": "warning", "E": "error", "F": "fatal"}
-#: What matters at any level: sessions, graceful restart, what the control plane does to peers and routes.
+#: What matters at any level: sessions, graceful restart, what the control plane does to peers and routes; of MetalLB
+#: members that are suspected, lost and joined, and addresses that are announced or not any more.
 _MATTERS = re.compile(
-    r"peer|session|graceful|reconcil|advertis|withdraw|end-of-rib|NOTIFICATION|hold timer|BGP instance|leader",
+    r"peer|session|graceful|reconcil|advertis|withdraw|end-of-rib|NOTIFICATION|hold timer|BGP instance|leader"
+    r"|suspect|as failed|node event|memberlist (join|cluster)|service has IP, announcing",
     re.IGNORECASE,
 )
 #: Routine of a start, however it sounds.
@@ -38,6 +40,10 @@ _ROUTINE = re.compile(
 _ORIGIN = frozenset(
     {"time", "level", "msg", "now_ns", "module", "subsys", "component", "source", "instance", "Topic", "State", "asn"}
 )
+
+
+#: Fields of a JSON line that belong to what it says: MetalLB's, and errors.
+_SAID = ("service", "ips", "ip", "pool", "protocol", "reason", "node name", "node event", "error")
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,13 @@ def _json(line: str) -> LogLine:
         return LogLine("", _cut(line), None, None, _SECOND)
     stamp, resolution = _rfc3339(str(content.get("ts", content.get("time", ""))))
     text = str(content.get("msg", ""))
-    if content.get("error"):
-        text += f" error={content['error']}"
+    said = (f"{key.replace(' ', '-')}={_plain(content[key])}" for key in _SAID if content.get(key))
+    text = " ".join([text, *said])
     return LogLine(_level(str(content.get("level", ""))), _cut(text), stamp, None, resolution)
+
+
+def _plain(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _klog(match: re.Match[str], now: datetime) -> LogLine:

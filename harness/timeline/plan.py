@@ -53,6 +53,7 @@ class RecorderPlan:
         kube_host: The host in whose network that kubeconfig holds.
         logs: The folder of the logs.
         log_files: The process of each log that matters, by file name.
+        macs: Hosts by hardware address.
     """
 
     journal: str
@@ -64,6 +65,7 @@ class RecorderPlan:
     kube_host: str | None
     logs: str | None
     log_files: Mapping[str, str] = field(default_factory=dict)
+    macs: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it down for the recorder."""

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from harness.routing import bmp
 from harness.timeline import event, punctual
+from harness.timeline.arp import ETH_P_ARP, ArpWatch
 from harness.timeline.bgp import BgpWatch
 from harness.timeline.clock import WallClock
 from harness.timeline.event import Event
@@ -59,6 +60,7 @@ class Recorder:
         self._kernels: list[KernelWatch] = []
         self._follow_kernels()
         self._follow_routers()
+        self._follow_arp()
         self._follow_logs()
         self._serve()
 
@@ -127,6 +129,12 @@ class Recorder:
             listening.setblocking(False)
             station = _Station(self._selector, listening, BgpWatch(router, self._names))
             self._selector.register(listening, selectors.EVENT_READ, station.accept)
+
+    def _follow_arp(self) -> None:
+        for router in self._plan.routers:
+            listening = self._around.socket(router, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP))
+            watch = ArpWatch(router, listening, self._plan.macs)
+            self._selector.register(watch.socket, selectors.EVENT_READ, watch.read)
 
     def _follow_logs(self) -> None:
         if self._plan.logs is not None:

@@ -96,13 +96,13 @@ def test_nothing_said() -> None:
 
 def test_a_version_that_does_not_exist() -> None:
     known = ["1.15.1", "1.15.19", "1.20.2"]
-    error = explain.no_such_version("1.99.0", known, "404 Not Found")
+    error = explain.no_such_version("Cilium", "1.99.0", known, "404 Not Found")
     assert str(error) == "Cilium 1.99.0 does not exist: the newest known is 1.20.2"
     assert error.exit_code == 2
-    assert str(explain.no_such_version("1.15.77", known, "404 Not Found")) == (
+    assert str(explain.no_such_version("Cilium", "1.15.77", known, "404 Not Found")) == (
         "Cilium 1.15.77 does not exist: the newest known of 1.15 is 1.15.19"
     )
-    assert str(explain.no_such_version("1.15.0-rc.9", known, "403 Forbidden")) == (
+    assert str(explain.no_such_version("Cilium", "1.15.0-rc.9", known, "403 Forbidden")) == (
         "Cilium 1.15.0-rc.9 does not exist, or this machine's module proxy does not serve it: "
         "the newest known of 1.15 is 1.15.19"
     )

@@ -39,6 +39,7 @@ class Lab:
         self.name, self.cilium_version, self.kubeconfig = name, cilium_version or "1.18.0", "/kubeconfig"
         self.backend = types.SimpleNamespace(
             kind="netns", provenance={"kube": "1.34.4"}, stages={"booted": 1.5}, stand_ins=["a stand-in"])
+        self.metallb_version = None
         self.nodes = {"worker1": object()}
         self.dirt, self.stuck, self.quickened = [], False, []
         self.timeline = types.SimpleNamespace(events=self.happened)

@@ -50,6 +50,7 @@ def fake_lab(name: str) -> Any:
         backend=backend,
         topology=SimpleNamespace(name="small"),
         cilium_version="1.18.0",
+        metallb_version=None,
         kubeconfig="/k",
         quickened=[],
         mark_clean=lambda: None,

@@ -49,6 +49,7 @@ class NetnsBackend:
         self.folder = Path(info.folder)
         self.kubeconfig = self.folder / "kubeconfig"
         self.cilium_version = info.cilium_version
+        self.metallb_version = info.metallb_version
         self.provenance: Mapping[str, Any] = info.provenance
         self.stand_ins: Sequence[str] = info.stand_ins
         self.stages: Mapping[str, float] = info.stages
@@ -123,6 +124,7 @@ class NetnsBackend:
             stages={**stages, "booted": time.monotonic() - started},
             stand_ins=list(STAND_INS),
             lablet=str(binaries.lablet),
+            metallb_version=binaries.metallb.version if binaries.metallb else None,
         )
         registry.write(info)
         return cls(info, topology, owner_write)
@@ -239,6 +241,10 @@ class NetnsBackend:
         """Lose or delay frames on a host's link, or stop doing so (None)."""
         wanted = None if what is None else dataclasses.asdict(what)
         return _stamp(self._rpc.call("impair", host=host, network=network, what=wanted))
+
+    def throttle(self, process: str, share: float | None) -> Stamp:
+        """Let a process run only for a share of the time (0 to 1), or always again (None)."""
+        return _stamp(self._rpc.call("throttle", name=process, share=share))
 
     def forget(self, host: str) -> Stamp:
         """Empty a host's kernel of packet filters, tracked connections and the routes of routing daemons."""

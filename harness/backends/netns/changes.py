@@ -20,6 +20,7 @@ from harness.backends.netns.namespaces import NETNS_FOLDER, in_netns
 from harness.backends.netns.network import IFA_F_NODAD
 from harness.backends.netns.rpc import Operation
 from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Route
+from harness.backends.netns.throttle import Throttle
 from harness.wait import until
 
 #: Every packet filter of a fault is a table of its own whose name begins so.
@@ -35,8 +36,10 @@ Stamp = dict[str, object]
 class Changes:
     """Carries changes out, and takes back those that are left."""
 
-    def __init__(self, spec: HostSpec) -> None:
+    def __init__(self, spec: HostSpec, pid_of: Callable[[str], int | None] = lambda _: None) -> None:
         self._spec = spec
+        self._pid_of = pid_of
+        self._throttles: dict[str, Throttle] = {}
         self._lock = threading.Lock()
         self._back: dict[str, Callable[[], Any]] = {}
 
@@ -48,6 +51,7 @@ class Changes:
             "impair": lambda r: (self.impair(r["host"], r["network"], r["what"]), None),
             "forget": lambda r: (self.forget(r["host"]), None),
             "kill_host": lambda r: (self.kill_host(r["host"]), None),
+            "throttle": lambda r: (self.throttle(r["name"], r["share"]), None),
             "take_back": lambda _: (self.take_back(), None),
         }
 
@@ -149,6 +153,16 @@ class Changes:
             every=0.002,
         )
         return {**interval.stamp("SIGKILL taken by the kernel"), "processes": len(killed)}
+
+    def throttle(self, name: str, share: float | None) -> Stamp:
+        """Let a process run only for a share of the time, or always again (None)."""
+        with kernel_ops.timed() as interval:
+            if (before := self._throttles.pop(name, None)) is not None:
+                before.end()
+            if share is not None:
+                self._throttles[name] = Throttle(lambda: self._pid_of(name), share)
+        self._remember(f"{name} throttled", None if share is None else lambda: self.throttle(name, None))
+        return interval.stamp("SIGSTOP and SIGCONT in turns")
 
     def _namespaces(self, host: str) -> set[int]:
         """Inodes of a host's network namespace and, on a node, of its pods' (architecture.md: node-agent)."""

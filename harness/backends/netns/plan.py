@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.backends.netns.credentials import Credentials
 from harness.backends.netns.host import LOG_FOLDER
 from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Mount, Process, Ready, Route
+from harness.backends.netns.plan_metallb import ETC, metallb
 from harness.binaries import Binaries
 from harness.routing import bmp, daemons, opnsense
 from harness.timeline import journal
@@ -111,6 +112,7 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
     inside = access.kubeconfig(folder / "pki" / "kubeconfig", f"https://{_join(api_addresses(topology)[0], API_PORT)}")
     needs = daemons.lab_needs(folder / "frr")
     _write(needs.files)
+    announcers = () if binaries.metallb is None else metallb(topology, binaries.metallb, folder, inside, CONTROL_PLANE)
     interfaces = tuple(_interfaces(topology))
     return HostSpec(
         name=name,
@@ -125,12 +127,13 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
         interfaces=interfaces,
         routes=tuple(_routes(topology)),
         processes=(
-            *_timeline(topology, folder, interfaces, inside),
+            *_timeline(topology, folder, interfaces, inside, [process.name for process in announcers]),
             *_control_plane(topology, binaries, folder, access, inside),
             *_routers(topology, folder),
             *_nodes(topology, binaries, folder, inside),
+            *announcers,
         ),
-        mounts=tuple(_mounts(needs.mounts)),
+        mounts=tuple(_mounts(needs.mounts, {"metallb": str(folder / ETC)} if announcers else {})),
         folders=tuple(map(str, needs.folders)),
     )
 
@@ -177,7 +180,7 @@ def _routes(topology: Topology) -> Iterator[Route]:
 
 
 def _timeline(
-    topology: Topology, folder: Path, interfaces: tuple[Interface, ...], kubeconfig: Path
+    topology: Topology, folder: Path, interfaces: tuple[Interface, ...], kubeconfig: Path, more: Iterable[str]
 ) -> Iterator[Process]:
     switch = {port.switch_port: f"the switch port of {port.namespace}" for port in interfaces}
     switch |= {network: f"the switch of {network}" for network in topology.networks}
@@ -192,6 +195,7 @@ def _timeline(
     ]
     logged += [f"{router}/{daemon}" for router in topology.routers for daemon in ("zebra", "bgpd", "bfdd")]
     logged += [f"{CONTROL_PLANE}/{program}" for program in ("cilium-operator", "kube-controller-manager")]
+    logged += more
     bmp_port = _BMP_PORT if daemons.installed().bmp else None
     plan = timeline.RecorderPlan(
         journal=str(folder / journal.FILE),
@@ -206,6 +210,7 @@ def _timeline(
         kube_host=CONTROL_PLANE,
         logs=str(folder / LOG_FOLDER),
         log_files={f"{process.replace('/', '-')}.log": process for process in logged},
+        macs={port.mac: port.namespace for port in interfaces},
     )
     plan.save(folder / timeline.FILE)
     program = (sys.executable, "-m", "harness.backends.netns.recorder", str(folder / timeline.FILE))
@@ -217,8 +222,8 @@ def _host_names(topology: Topology) -> tuple[str, ...]:
     return (*topology.routers, *topology.nodes, *topology.clients, CONTROL_PLANE)
 
 
-def _mounts(needed: Iterable[daemons.Mount]) -> Iterator[Mount]:
-    """What FRR needs, with everything in /etc as one shadow, after the file system of memory that it is kept in.
+def _mounts(needed: Iterable[daemons.Mount], in_etc: Mapping[str, str]) -> Iterator[Mount]:
+    """What daemons need, with everything in /etc as one shadow, after the file system of memory that it is kept in.
 
     A file bound over /etc/group would be gone as soon as the machine's own is replaced, as `useradd` does.
     """
@@ -226,7 +231,7 @@ def _mounts(needed: Iterable[daemons.Mount]) -> Iterator[Mount]:
     over = {m.target.name: str(m.source) for m in needed if m.kind == "bind" and m.target.parent == etc}
     rest = [m for m in needed if m.kind != "bind" or m.target.parent != etc]
     yield from (Mount(m.kind, str(m.target), str(m.source) if m.source else None) for m in rest)
-    yield Mount("shadow", str(etc), over=over)
+    yield Mount("shadow", str(etc), over={**over, **in_etc})
 
 
 def _write(files: Mapping[Path, str]) -> None:

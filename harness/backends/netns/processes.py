@@ -225,6 +225,10 @@ class Supervisor:
                 how = f"ends with exit code {code}" if code >= 0 else f"is ended by {_signal_name(-code)}"
                 self._told(event.ENDED, state.process.name, how, now, late, exit_code=code)
 
+    def pid(self, name: str) -> int | None:
+        """The PID of a process within the lab; None when it does not run."""
+        return self._state(name).pid
+
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def table(self) -> list[dict[str, object]]:

@@ -44,6 +44,8 @@ class LabInfo:
     stand_ins: list[str]
     #: lblab's program for servers and probes.
     lablet: str
+    #: The MetalLB version that runs, if one does.
+    metallb_version: str | None = None
 
 
 def root() -> Path:

@@ -1,0 +1,124 @@
+"""Which node owns an address on its own network, as `lab.l2`: who should, what announcers say, and what routers have."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from harness.errors import WaitTimeout
+from harness.metallb import expected as metallb
+from harness.observe import Snapshot, listed, snapshot
+from harness.owner import Owner
+from harness.wait import steady, until
+
+if TYPE_CHECKING:
+    from harness.lab import Lab
+
+#: UDP's discard port (RFC 863): a datagram to it makes a router ask for an address, and means nothing to anybody.
+_DISCARD = 9
+#: Seconds for an answer to a router's question; within a lab it takes below a millisecond.
+_ANSWERED_WITHIN = 0.5
+
+
+class L2:
+    """The addresses of a lab that are announced by ARP and NDP."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+
+    # -- who should -------------------------------------------------------------------------------------------------
+
+    def expected(self, seen: Snapshot | None = None) -> dict[str, Owner]:
+        """The node that should answer for each address, by the announcers' own rules.
+
+        Args:
+            seen: The objects to go by; they are read if it is left out.
+        """
+        return dict(self._expected(seen or snapshot(self._lab)))
+
+    def _expected(self, seen: Snapshot) -> Iterator[tuple[str, Owner]]:
+        if seen.metallb is not None:
+            yield from metallb.owners(seen.metallb).items()
+
+    def leader(self, address: str) -> str | None:
+        """The node that should answer for an address now; None: nobody."""
+        owner = self.expected().get(address)
+        return owner.node if owner else None
+
+    def announced_by(self, service: str) -> set[str]:
+        """The nodes whose speakers say that they announce a Service (MetalLB's ServiceL2Status objects).
+
+        An account that may be late, or missing after a speaker's restart (facts/l2_and_lag.md section 7).
+        """
+        namespace, _, name = service.rpartition("/")
+        wanted = {"metallb.io/service-name": name, "metallb.io/service-namespace": namespace or "default"}
+        return {
+            found["status"]["node"]
+            for found in listed(self._lab.cluster, "servicel2statuses.metallb.io")
+            if wanted.items() <= (found["metadata"].get("labels") or {}).items() and found.get("status", {}).get("node")
+        }
+
+    # -- what routers have ------------------------------------------------------------------------------------------
+
+    def routers(self, address: str) -> list[str]:
+        """The routers that are on an address's network."""
+        wanted = ipaddress.ip_address(address)
+        return [
+            name
+            for name in self._lab.routers
+            for link in self._lab.topology.links(name)
+            if any(wanted in own.network for own in link.addresses)
+        ]
+
+    def owner(self, address: str, router: str | None = None) -> str | None:
+        """The node to which a router sends what is for an address; None when it does not know.
+
+        A hardware address that is no node's stands for itself.
+        """
+        entry = self._lab.router(router).neighbours(six=":" in address).get(address)
+        if entry is None or entry.mac is None or entry.state == "FAILED":
+            return None
+        return self.node_of(entry.mac) or entry.mac
+
+    def node_of(self, mac: str) -> str | None:
+        """The node that has a hardware address."""
+        return next((name for name, node in self._lab.nodes.items() if mac in node.macs), None)
+
+    def ask(self, address: str, router: str | None = None, *, within: float = _ANSWERED_WITHIN) -> str | None:
+        """Make a router ask for an address that it has no entry for, and give who answered."""
+        at = self._lab.router(router)
+        if (known := self.owner(address, at.name)) is not None:
+            return known
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self._lab.backend.socket(at.name, family, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+            sock.sendto(b"", (address, _DISCARD))
+        with contextlib.suppress(WaitTimeout):
+            return until(f"an answer for {address}", lambda: self.owner(address, at.name), within=within, every=0.002)
+        return None
+
+    def wait_owner(self, address: str, node: str | None, *, router: str | None = None, within: float = 15.0) -> None:
+        """Wait until a router sends what is for an address to this node.
+
+        Raises:
+            WaitTimeout: with where it sent it, and since when.
+        """
+        until(
+            f"{address} to be {node or 'nobody'}'s at {self._lab.router(router).name}",
+            lambda: self.owner(address, router),
+            lambda owner: owner == node,
+            within=within,
+            show=str,
+        )
+
+    def hold_owner(self, address: str, node: str, *, window: float, router: str | None = None) -> None:
+        """Check that a router sends what is for an address to this node, now and for a whole window of seconds."""
+        steady(
+            f"{address} at {node} on {self._lab.router(router).name}",
+            lambda: self.owner(address, router),
+            lambda owner: owner == node,
+            window=window,
+            show=str,
+        )

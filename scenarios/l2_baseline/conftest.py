@@ -1,0 +1,89 @@
+"""What scenarios on MetalLB's L2 mode share: `topologies/metallb-l2.yaml`, whose address `web` worker1 leads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.lab import Lab
+from harness.measure import Measured, Probe
+from harness.timeline import event
+from harness.verdict.predict import Prediction
+from harness.wait import until
+
+#: Packets a second of each probe: outages of seconds, known to 20 ms.
+RATE = 100
+RESOLUTION_MS = 50
+#: Seconds from a restart until the speaker has joined the others and taken its addresses back: it reads the API, waits
+#: for its node's event to join, and the others reconcile.
+BACK_WITHIN = 20.0
+
+Announced = Callable[..., float]
+
+
+@pytest.fixture
+def web(lab: Lab) -> str:
+    """The address of the service `web`; its leader answers for it, and the router knows."""
+    address = lab.service("web").address
+    leader = lab.l2.leader(address)
+    assert leader is not None
+    lab.l2.wait_owner(address, leader)
+    return address
+
+
+@pytest.fixture
+def leader(lab: Lab, web: str) -> str:
+    """The node that answers for `web`."""
+    node = lab.l2.leader(web)
+    assert node is not None
+    return node
+
+
+@pytest.fixture
+def heir(lab: Lab, web: str) -> str:
+    """The node that is next in line for `web`."""
+    return lab.l2.expected()[web].candidates[0]
+
+
+@pytest.fixture
+def announced(lab: Lab) -> Announced:
+    """Wait until a node announces an address by gratuitous ARP; gives the seconds since a moment."""
+
+    def wait(address: str, node: str, since_ns: int, *, within: float) -> float:
+        heard = lab.timeline.wait(event.ARP_ANNOUNCED, within=within, after_ns=since_ns, address=address, node=node)
+        return (heard.at_ns - since_ns) / 1e9
+
+    return wait
+
+
+@pytest.fixture
+def measured(lab: Lab, web: str, leader: str) -> Callable[[Callable[[], None]], Measured]:
+    """Measure what a client of `web` loses while something is done; every run starts with the leader in place."""
+
+    def run(act: Callable[[], None]) -> Measured:
+        lab.converge()
+        lab.l2.wait_owner(web, leader, within=BACK_WITHIN)
+        probe = Probe(lab, web, 7777, rate=RATE, resolution_ms=RESOLUTION_MS)
+        with probe:
+            act()
+        return probe.measured
+
+    return run
+
+
+def within(seconds: float, predicted: Prediction, slack: float = 0.5) -> None:
+    """Assert that a time is what the timers promise; the slack is for processes that wait for a CPU."""
+    low, high = predicted.low - 0.1, predicted.high + slack
+    assert low <= seconds <= high, f"{seconds:.2f} s, predicted {predicted}"
+
+
+def back(lab: Lab, address: str, node: str) -> None:
+    """Wait until a node has an address back, in the memberlist and at the router."""
+    until(
+        f"{node} to announce {address} again",
+        lambda: lab.l2.owner(address),
+        lambda owner: owner == node,
+        within=BACK_WITHIN,
+        every=0.02,
+    )

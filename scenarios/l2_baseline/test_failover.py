@@ -1,0 +1,124 @@
+"""The leader's speaker ends or hangs, or its node goes: who notices, when the next one announces, what clients lose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.expect import Expect
+from harness.faults import NodeCrashed, NodeSilent, SpeakerKilled, SpeakerStalled, SpeakerStopped
+from harness.lab import Lab
+from harness.measure import Measured
+from harness.metallb.expected import EXCLUDED
+from harness.timeline import event
+from harness.verdict.predict import metallb_speaker_left, metallb_speaker_lost
+from harness.wait import let_pass
+from scenarios.l2_baseline.conftest import BACK_WITHIN, Announced, within
+
+pytestmark = [pytest.mark.lab(topology="metallb-l2")]
+
+Run = Callable[[Callable[[], None]], Measured]
+#: Members of the memberlist in this topology.
+N = 3
+LOST = metallb_speaker_lost(N)
+LEFT = metallb_speaker_left()
+
+
+def test_speaker_killed(
+    lab: Lab, expect: Expect, web: str, leader: str, heir: str, announced: Announced, measured: Run
+) -> None:
+    """The others notice after memberlist's suspicion; no packet is lost, as the node goes on forwarding meanwhile."""
+
+    def act() -> None:
+        fault = lab.fault(SpeakerKilled(leader))
+        within(announced(web, heir, fault.at_ns, within=LOST.high + 5), LOST)
+        lab.l2.wait_owner(web, heir, within=2)
+        let_pass(1)
+        fault.undo()
+        lab.l2.wait_owner(web, leader, within=BACK_WITHIN)
+
+    runs = expect.runs(lambda: measured(act))
+    expect.no_outage(runs, window=LOST.low, precondition="the address moved to another node and back", held=True)
+
+
+def test_speaker_stopped(
+    lab: Lab, expect: Expect, web: str, leader: str, heir: str, announced: Announced, measured: Run
+) -> None:
+    """A planned leave is told: the next one announces within a second, and no packet is lost."""
+
+    def act() -> None:
+        fault = lab.fault(SpeakerStopped(leader))
+        within(announced(web, heir, fault.at_ns, within=5), LEFT, slack=0)
+        lab.l2.wait_owner(web, heir, within=2)
+        let_pass(LOST.high)
+
+    runs = expect.runs(lambda: measured(act))
+    expect.no_outage(runs, window=LOST.high, precondition="the address moved to another node", held=True)
+
+
+def test_speaker_stalled(
+    lab: Lab, expect: Expect, web: str, leader: str, heir: str, announced: Announced, measured: Run
+) -> None:
+    """A speaker that hangs is given up like a dead one; when it runs again it takes the address back."""
+
+    def act() -> None:
+        fault = lab.fault(SpeakerStalled(leader))
+        within(announced(web, heir, fault.at_ns, within=LOST.high + 5), LOST)
+        lab.l2.wait_owner(web, heir, within=2)
+        fault.undo()
+        assert fault.undone_at_ns is not None
+        announced(web, leader, fault.undone_at_ns, within=BACK_WITHIN)
+        lab.l2.wait_owner(web, leader, within=BACK_WITHIN)
+
+    runs = expect.runs(lambda: measured(act))
+    expect.no_outage(runs, window=LOST.low, precondition="the address moved to another node and back", held=True)
+
+
+@pytest.mark.parametrize("fault", [NodeSilent, NodeCrashed])
+def test_node_lost(
+    lab: Lab, expect: Expect, web: str, leader: str, heir: str, measured: Run, fault: type[NodeSilent | NodeCrashed]
+) -> None:
+    """A node that says nothing more takes every flow with it until the next one has announced the address."""
+
+    def act() -> None:
+        with lab.fault(fault(leader)):
+            lab.l2.wait_owner(web, heir, within=LOST.high + 5)
+            let_pass(2)
+        lab.l2.wait_owner(web, leader, within=BACK_WITHIN)
+
+    runs = expect.runs(lambda: measured(act))
+    expect.outage_between(runs, min_ms=LOST.low * 1e3 - 100, max_ms=LOST.high * 1e3 + 500, predicted=LOST)
+
+
+def test_the_old_leader_takes_its_address_back(lab: Lab, web: str, leader: str, heir: str, announced: Announced) -> None:
+    """No stickiness: one incident is two moves, and both are announced."""
+    fault = lab.fault(SpeakerStopped(leader))
+    announced(web, heir, fault.at_ns, within=5)
+    lab.l2.wait_owner(web, heir, within=2)
+    started = lab.node(leader).speaker.start()
+    lab.l2.wait_owner(web, leader, within=BACK_WITHIN)
+    lab.l2.hold_owner(web, leader, window=6)  # longer than the loser's own announcements last (4.4 s)
+    moves = [each.data["node"] for each in lab.timeline.events(fault.at_ns).of(event.ARP_ANNOUNCED, address=web)]
+    assert list(dict.fromkeys(moves)) == [heir, leader]
+    assert lab.timeline.events(started).first(event.ARP_ANNOUNCED, address=web, node=leader)
+
+
+def test_a_drained_node_leads_on_until_it_is_excluded(
+    lab: Lab, expect: Expect, web: str, leader: str, heir: str, measured: Run
+) -> None:
+    """Draining moves pods, not addresses: the speaker's DaemonSet stays. The label moves them, and no packet is lost."""
+
+    def act() -> None:
+        lab.node(leader).drain()
+        lab.l2.hold_owner(web, leader, window=LOST.high)
+        node = lab.node(leader)
+        node.add_label(EXCLUDED, "")
+        lab.l2.wait_owner(web, heir, within=3)
+        let_pass(1)
+        node.remove_label(EXCLUDED)
+        node.cordon(False)
+        lab.l2.wait_owner(web, leader, within=BACK_WITHIN)
+
+    runs = expect.runs(lambda: measured(act))
+    expect.no_outage(runs, window=LOST.high, precondition="the address moved to another node", held=True)
