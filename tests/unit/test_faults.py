@@ -214,11 +214,85 @@ def test_a_fault_of_what_a_person_wrote() -> None:
         ("packet-loss", {"host": "n", "percent": "5"}, "packet-loss: percent is a number, not '5'"),
         ("packet-delay", {"host": "n", "delay": 0}, "packet-delay: delay is above 0"),
         ("packet-delay", {"host": "n"}, "packet-delay needs delay"),
+        ("speaker-stall", {"node": "n", "cpu-percent": 100.0}, "speaker-stall: cpu-percent is at least 0 and below"),
+        ("memberlist-filter", {"node": "n", "direction": "up"}, "memberlist-filter: direction is from or to or both"),
     ],
 )
 def test_a_parameter_that_is_wrong_is_one_sentence(kind: str, given: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=f"^{sentence}"):
         parameters.build(registry.find(kind), given)
+
+
+# -- MetalLB's speakers ----------------------------------------------------------------------------------------------
+
+
+def speakers_lab(tmp_path: Path) -> Any:
+    """A lab with a speaker on worker1 that notes what is asked of its backend."""
+    noted: list[tuple[Any, ...]] = []
+
+    def note(*call: Any) -> Stamp:
+        noted.append(call)
+        return Stamp(time.monotonic_ns(), 10, "noted")
+
+    made = FakeLab(tmp_path)
+    made.backend = SimpleNamespace(
+        folder=tmp_path,
+        noted=noted,
+        processes=lambda: {"worker1/metallb-speaker": SimpleNamespace(pid=7)},
+        throttle=lambda *call: note("throttle", *call),
+        set_filter=lambda *call: note("filter", *call),
+    )
+    addresses = {"worker1": ("192.168.130.151",), "worker2": ("192.168.130.152", "fd00:130::152")}
+
+    def node(name: str) -> Any:
+        return SimpleNamespace(speaker=SimpleNamespace(name=f"{name}/metallb-speaker"), addresses=addresses[name])
+
+    topology = SimpleNamespace(speakers=lambda: ("worker1",))
+    made.__dict__.update(node=node, topology=topology, metallb_version="0.16.1")
+    return made
+
+
+def test_a_speaker_that_is_held_up_runs_for_a_share_of_the_time(tmp_path: Path) -> None:
+    lab = speakers_lab(tmp_path)
+    with lab.fault(harness.faults.SpeakerStalled("worker1", cpu_percent=10)):
+        assert lab.backend.noted == [("throttle", "worker1/metallb-speaker", 0.1)]
+    assert lab.backend.noted[-1] == ("throttle", "worker1/metallb-speaker", None)
+    assert lab.written()[0][1] == "runs 10 % of the time (SIGSTOP and SIGCONT in turns)"
+
+
+def test_a_node_without_a_speaker_is_a_user_error(tmp_path: Path) -> None:
+    lab = speakers_lab(tmp_path)
+    with pytest.raises(UserError, match=r"no MetalLB speaker runs on worker2 in this lab \(speakers run on: worker1\)"):
+        lab.fault(harness.faults.SpeakerStalled("worker2"))
+
+
+@pytest.mark.parametrize(
+    ("direction", "peer", "name", "rules"),
+    [
+        (
+            "to",
+            None,
+            "memberlist_to",
+            "chain in { type filter hook input priority -400; meta l4proto { tcp, udp } th sport 7946 drop;"
+            "meta l4proto { tcp, udp } th dport 7946 drop; };",
+        ),
+        (
+            "from",
+            "worker2",
+            "memberlist_from_worker2",
+            "chain out { type filter hook output priority -400; "
+            "ip daddr 192.168.130.152 meta l4proto { tcp, udp } th sport 7946 drop;"
+            "ip daddr 192.168.130.152 meta l4proto { tcp, udp } th dport 7946 drop;"
+            "ip6 daddr fd00:130::152 meta l4proto { tcp, udp } th sport 7946 drop;"
+            "ip6 daddr fd00:130::152 meta l4proto { tcp, udp } th dport 7946 drop; };",
+        ),
+    ],
+)
+def test_memberlist_is_dropped_one_way(tmp_path: Path, direction: Any, peer: str | None, name: str, rules: str) -> None:
+    lab = speakers_lab(tmp_path)
+    with lab.fault(harness.faults.MemberlistFiltered("worker1", direction=direction, peer=peer)):
+        assert lab.backend.noted == [("filter", "worker1", name, rules)]
+    assert lab.backend.noted[-1] == ("filter", "worker1", name, None)
 
 
 # -- schedules -------------------------------------------------------------------------------------------------------

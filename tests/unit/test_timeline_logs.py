@@ -27,6 +27,15 @@ FRR_WARNING = "2026/11/23 02:41:23.123 BGP: [HX7DG-KW80N][EC 33554454] 10.0.0.2 
 KLOG = 'W1123 02:41:23.122465     169 reflector.go:349] "Watch failed" err="connection refused"'
 ETCD = '{"level":"warn","ts":"2026-11-23T02:41:23.466875Z","caller":"a.go:1","msg":"slow","error":"timed out"}'
 
+METALLB = (
+    '{"caller":"main.go:420","event":"serviceAnnounced","ips":["192.168.130.200"],"level":"info",'
+    '"msg":"service has IP, announcing","pool":"servers","protocol":"layer2","ts":"2026-11-23T02:41:23Z"}'
+)
+MEMBERLIST = (
+    '{"caller":"speakerlist.go:310","level":"info","msg":"node event - forcing sync","node addr":"192.168.130.152",'
+    '"node event":"NodeLeave","node name":"worker2","ts":"2026-11-23T02:41:23Z"}'
+)
+
 
 @pytest.fixture(autouse=True)
 def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,9 +53,17 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
         (FRR, "info", "bgp_update_receive: rcvd End-of-RIB for IPv4 Unicast from 10.0.0.2", 0, SECOND),
         (FRR_WARNING, "warning", "10.0.0.2 [Error] bgp_read_packet error", 123_000_000, 1_000_000),
         (ETCD, "warning", "slow error=timed out", 466_875_000, 1000),
+        (
+            METALLB,
+            "info",
+            "service has IP, announcing ips=192.168.130.200 pool=servers protocol=layer2",
+            0,
+            SECOND,
+        ),
+        (MEMBERLIST, "info", "node event - forcing sync node-name=worker2 node-event=NodeLeave", 0, SECOND),
         (KLOG, "warning", '"Watch failed" err="connection refused"', 122_465_000, 1000),
     ],
-    ids=["slog", "logrus", "frr", "frr warning", "json", "klog"],
+    ids=["slog", "logrus", "frr", "frr warning", "json", "metallb", "memberlist", "klog"],
 )
 def test_lines_of_every_daemon(line: str, level: str, text: str, nanoseconds: int, resolution: int) -> None:
     found = logline.parse(line, datetime(2026, 11, 23, 2, 42, tzinfo=UTC))

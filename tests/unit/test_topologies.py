@@ -28,9 +28,15 @@ def test_a_topology_of_lblab_is_whole(file: Path) -> None:
     assert lab.name == file.stem
     assert file.read_text().splitlines()[0] == "# yaml-language-server: $schema=topology.schema.json"
     everything = [one for choice in lab.manifests for path in choice.first_served for one in manifests.load(path)]
-    assert {"Service", "Deployment", "CiliumLoadBalancerIPPool"} <= {one.kind for one in everything}
+    kinds = {one.kind for one in everything}
+    assert {"Service", "Deployment"} <= kinds
     check_peers(lab, everything)
-    assert peers_of(everything)
+    if lab.metallb is not None:
+        assert {"IPAddressPool", "L2Advertisement"} <= kinds
+        assert lab.speakers()
+    else:
+        assert "CiliumLoadBalancerIPPool" in kinds
+        assert peers_of(everything)
     assert all(
         not POOL.overlaps(subnet) for net in lab.networks.values() for subnet in net.subnet if subnet.version == 4
     )
@@ -88,7 +94,7 @@ def test_the_committed_schema_is_that_of_the_models() -> None:
 def test_the_schema_describes_every_field_of_a_topology() -> None:
     content = json.loads(schema.render())
     assert content["$id"] == "urn:lblab:topology"
-    own = ["Network", "Interface", "Router", "ControlPlane", "Node", "Client", "Cluster"]
+    own = ["Network", "Interface", "Router", "ControlPlane", "Node", "Client", "Cluster", "Metallb"]
     parts = [content, *(content["$defs"][name] for name in own)]
     for part in parts:
         assert part["additionalProperties"] is False
