@@ -1,4 +1,4 @@
-"""Which node owns an address on its own network, as `lab.l2`: who should, what announcers say, and what routers have."""
+"""Which node owns an address on its own network, as `lab.l2`: who should, what announcers say, what routers have."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class Cluster(Model):
 
 
 class Metallb(Model):
-    """MetalLB: where its speakers run, and which Services are its own. It also runs when a manifest is of metallb.io."""
+    """MetalLB: where its speakers run, and which Services are its own."""
 
     speaker_node_selector: dict[str, str] = {}
     """Labels of the nodes that run a speaker (Helm: speaker.nodeSelector); without it every node does."""

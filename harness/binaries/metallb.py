@@ -24,7 +24,7 @@ _COMMANDS = ("speaker", "controller")
 #: The packages that hold its API's types.
 _APIS = (f"{MODULE}/api/v1beta1", f"{MODULE}/api/v1beta2")
 #: Go release line that each minor needs at least, by its go.mod.
-_GO_LINE = {15: (1, 24)}
+_GO_LINE = {15: (1, 24), 16: (1, 25)}
 #: The first minor whose speaker and controller take the options that a lab gives them.
 _FIRST_MINOR = 15
 
@@ -56,8 +56,7 @@ class MetallbProgram:
 
     @property
     def _flags(self) -> list[str]:
-        stamp = f"-X {MODULE}/internal/version.gitCommit=lblab -X {MODULE}/internal/version.version={self.version}"
-        return ["-trimpath", "-mod=mod", f"-ldflags={programs.STRIP} {stamp}"]
+        return ["-trimpath", "-mod=mod", f"-ldflags={programs.STRIP}"]
 
     def content(self) -> str:
         """Version, flags, what makes the CRDs, and the release line of Go."""

@@ -40,7 +40,9 @@ def _check(manifest: Manifest, schemas: Mapping[tuple[str, str], Schema], versio
         if served:
             raise manifest.error(message, "apiVersion", hint=f"use {' or '.join(served)}")
         raise manifest.error(message, hint=suggest(manifest.kind, sorted({kind for _, kind in schemas}), "its kinds"))
-    for path, siblings in _unknown(manifest.object.get("spec"), schema.get("properties", {}).get("spec", {}), ("spec",)):
+    for path, siblings in _unknown(
+        manifest.object.get("spec"), schema.get("properties", {}).get("spec", {}), ("spec",)
+    ):
         what = f"{show_path(path)} of {manifest.kind} ({manifest.api_version})"
         message = f"unknown field {what} in MetalLB {version}"
         raise manifest.error(message, *path, hint=suggest(str(path[-1]), siblings, "known fields"))

@@ -29,26 +29,29 @@ def of_manifest(path: Path) -> list[Obj]:
     """
     found = [m.object for m in manifests.load_path(path) if m.kind == _KIND and m.object["spec"].get("group") == GROUP]
     if not found:
-        raise UserError(f"has no {_KIND} of {GROUP} in it", file=path, hint="such as config/manifests/metallb-native.yaml")
+        raise UserError(
+            f"has no {_KIND} of {GROUP} in it", file=path, hint="such as config/manifests/metallb-native.yaml"
+        )
     return [served(crd) for crd in found]
 
 
 def served(crd: Mapping[str, Any]) -> Obj:
-    """A CRD as a lab without MetalLB's webhooks can serve it: only in the version in which objects are kept.
+    """A CRD as a lab without MetalLB's webhooks can serve it; in a cluster one of them converts between versions.
 
-    In a cluster a webhook of MetalLB's controller converts between the versions of a kind.
+    MetalLB asks for every version of a kind when it starts, so all of them are served, unconverted.
     """
     spec = {key: value for key, value in crd["spec"].items() if key != "conversion"}
-    spec["versions"] = [{**version, "served": bool(version["storage"])} for version in spec["versions"]]
     metadata = {"name": crd["metadata"]["name"]}
     return {"apiVersion": "apiextensions.k8s.io/v1", "kind": _KIND, "metadata": metadata, "spec": spec}
 
 
 def schemas(crds: list[Obj]) -> dict[tuple[str, str], Obj]:
-    """The OpenAPI schema of each kind that is served, by apiVersion and kind."""
+    """The OpenAPI schema of each kind, by apiVersion and kind, in the version that needs no conversion."""
     return {
-        (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): version["schema"]["openAPIV3Schema"]
+        (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): version["schema"][
+            "openAPIV3Schema"
+        ]
         for crd in crds
         for version in crd["spec"]["versions"]
-        if version["served"]
+        if version["storage"]
     }

@@ -1,6 +1,6 @@
 """What MetalLB should announce, read off the API objects: the oracle that routers are held against.
 
-Pure. Semantics: facts/l2_and_lag.md sections 1.3 and 1.6; MetalLB, internal/config/config.go and speaker/*_controller.go.
+Pure. Semantics: facts/l2_and_lag.md sections 1.3 and 1.6; MetalLB, internal/config/config.go, speaker/*_controller.go.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Objects:
 
 
 def is_ours(service: Obj, load_balancer_class: str | None) -> bool:
-    """Whether MetalLB handles a Service (MetalLB, internal/k8s/controllers/service_controller.go, filterByLoadBalancerClass)."""
+    """Whether MetalLB handles a Service (MetalLB, internal/k8s/controllers/service_controller.go)."""
     spec = service["spec"]
-    return spec.get("type") == "LoadBalancer" and spec.get("loadBalancerClass") == load_balancer_class
+    return bool(spec.get("type") == "LoadBalancer" and spec.get("loadBalancerClass") == load_balancer_class)
 
 
 def owners(objects: Objects) -> dict[str, Owner]:
@@ -65,10 +65,16 @@ def by_bgp(objects: Objects) -> Expected:
     """Every BGP session of the speakers, and every prefix that they announce."""
     peers = {peer["metadata"]["name"]: peer for peer in objects.bgp_peers if peer["spec"].get("peerAddress")}
     nodes_of = {
-        name: {node for node in _usable(objects) if _matches_any(peer["spec"].get("nodeSelectors"), _labels(objects.nodes[node]))}
+        name: {
+            node
+            for node in _usable(objects)
+            if _matches_any(peer["spec"].get("nodeSelectors"), _labels(objects.nodes[node]))
+        }
         for name, peer in peers.items()
     }
-    sessions = frozenset(Session(node, peers[name]["spec"]["peerAddress"]) for name, nodes in nodes_of.items() for node in nodes)
+    sessions = frozenset(
+        Session(node, peers[name]["spec"]["peerAddress"]) for name, nodes in nodes_of.items() for node in nodes
+    )
     announcers: dict[tuple[str, str], frozenset[str]] = {}
     for service, addresses, pool in _announced(objects):
         for advertisement in _selected(objects.bgp_advertisements, pool, service):
@@ -108,7 +114,7 @@ def _holds(pool: Obj, address: str) -> bool:
 
 def _selected(advertisements: Sequence[Obj], pool: Obj, service: Obj) -> list[Obj]:
     """The advertisements for a pool; those of 0.16 may also select Services."""
-    found = []
+    found: list[Obj] = []
     for advertisement in advertisements:
         spec = advertisement.get("spec") or {}
         names, selectors = spec.get("ipAddressPools") or (), spec.get("ipAddressPoolSelectors") or ()

@@ -8,6 +8,7 @@ ServiceL2Status objects by its own Pod. No scheduler and no kubelet gets to see 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from harness.cluster import Cluster, condition
@@ -21,6 +22,8 @@ NAMESPACE = "metallb-system"
 #: Labels of the speakers' Pods, as in MetalLB's manifests.
 SPEAKER_LABELS: Mapping[str, str] = {"app": "metallb", "component": "speaker"}
 _CONTROLLER_LABELS: Mapping[str, str] = {"app": "metallb", "component": "controller"}
+#: The name of the controller's Pod.
+CONTROLLER_POD = "controller"
 #: Seconds for a CRD to be Established; the API server takes some 0.1 s.
 _SERVED_WITHIN = 20.0
 
@@ -42,13 +45,13 @@ def install(lab: Lab, crds: list[Obj], version: str) -> None:
         address = lab.node(node).address
         _pod(lab.cluster, speaker_pod(node), "speaker", SPEAKER_LABELS, address, version)
     control_plane = str(lab.topology.control_plane.address[0])
-    _pod(lab.cluster, "controller", "controller", _CONTROLLER_LABELS, control_plane, version)
+    _pod(lab.cluster, CONTROLLER_POD, "controller", _CONTROLLER_LABELS, control_plane, version)
     for crd in crds:
         name = crd["metadata"]["name"]
         lab.cluster.wait("customresourcedefinitions", name, condition("Established"), within=_SERVED_WITHIN)
-    lab.backend.start(lab.metallb_controller.name)
-    for node in lab.topology.speakers():
-        lab.backend.start(lab.node(node).speaker.name)
+    names = [lab.metallb_controller.name, *(lab.node(node).speaker.name for node in lab.topology.speakers())]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lab.backend.start, names))
 
 
 def _pod(cluster: Cluster, name: str, part: str, labels: Mapping[str, str], address: str, version: str) -> None:

@@ -48,8 +48,8 @@ def notable(events: Iterable[Event]) -> Iterator[Event]:
     """Leave out what says nothing new.
 
     That is a neighbour that is confirmed as usual, a route that enters or leaves the table as the peer has just asked,
-    the supervisor's word on a process that a fault is already told of, an announcement that is made again, and a process
-    that repeats itself in its log.
+    the supervisor's word on a process that a fault is already told of, an announcement that is made again, and a
+    process that repeats itself in its log.
     """
     ordered = sorted(events, key=lambda each: each.at_ns)
     said_of = {

@@ -56,17 +56,26 @@ def test_shared_address_has_one_leader(lab: Lab) -> None:
     """Two Services that share an address land on the same node, whatever they are called; both answer there."""
     address = ADDRESSES[1]
     shared = {"metallb.io/allow-shared-ip": "key"}
-    lab.apply([at(address, "one", ports=(8001,), annotations=shared), at(address, "two", ports=(8002,), annotations=shared)])
+    lab.apply(
+        [at(address, "one", ports=(8001,), annotations=shared), at(address, "two", ports=(8002,), annotations=shared)]
+    )
     lab.converge()
     assert [lab.service(name).addresses for name in ("one", "two")] == [[address], [address]]
     leader = election.leader(address, SPEAKERS)
     assert lab.l2.ask(address) == leader
     for port in (8001, 8002):
         assert lab.client().http(f"http://{address}:{port}/").status == 200
-    until("both to be announced there", lambda: [lab.l2.announced_by(n) for n in ("one", "two")], lambda found: found == [{leader}] * 2, within=10)
+    until(
+        "both to be announced there",
+        lambda: [lab.l2.announced_by(n) for n in ("one", "two")],
+        lambda found: found == [{leader}] * 2,
+        within=10,
+    )
     # the control: without the annotation a second Service does not get the address
     lab.apply([at(address, "three", ports=(8003,))])
-    steady("no address for the third", lambda: lab.service("three").addresses, lambda found: not found, window=2, every=0.1)
+    steady(
+        "no address for the third", lambda: lab.service("three").addresses, lambda found: not found, window=2, every=0.1
+    )
 
 
 def test_nobody_answers_without_a_backend(lab: Lab) -> None:

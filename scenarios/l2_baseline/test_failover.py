@@ -91,7 +91,9 @@ def test_node_lost(
     expect.outage_between(runs, min_ms=LOST.low * 1e3 - 100, max_ms=LOST.high * 1e3 + 500, predicted=LOST)
 
 
-def test_the_old_leader_takes_its_address_back(lab: Lab, web: str, leader: str, heir: str, announced: Announced) -> None:
+def test_the_old_leader_takes_its_address_back(
+    lab: Lab, web: str, leader: str, heir: str, announced: Announced
+) -> None:
     """No stickiness: one incident is two moves, and both are announced."""
     fault = lab.fault(SpeakerStopped(leader))
     announced(web, heir, fault.at_ns, within=5)
@@ -107,7 +109,7 @@ def test_the_old_leader_takes_its_address_back(lab: Lab, web: str, leader: str, 
 def test_a_drained_node_leads_on_until_it_is_excluded(
     lab: Lab, expect: Expect, web: str, leader: str, heir: str, measured: Run
 ) -> None:
-    """Draining moves pods, not addresses: the speaker's DaemonSet stays. The label moves them, and no packet is lost."""
+    """Draining moves pods, not addresses: the speaker's DaemonSet stays. The label moves them; no packet is lost."""
 
     def act() -> None:
         lab.node(leader).drain()

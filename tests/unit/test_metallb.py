@@ -226,12 +226,12 @@ CRD: dict[str, Any] = {
 }
 
 
-def test_without_webhooks_only_the_stored_version_is_served() -> None:
+def test_without_webhooks_only_the_stored_version_is_for_users() -> None:
     made = crds.served(CRD)
     assert "conversion" not in made["spec"]
-    assert [(v["name"], v["served"]) for v in made["spec"]["versions"]] == [("v1beta1", False), ("v1beta2", True)]
+    assert made["metadata"] == {"name": "bgppeers.metallb.io"}
     assert list(crds.schemas([made])) == [("metallb.io/v1beta2", "BGPPeer")]
-    assert CRD["spec"]["versions"][0]["served"], "the CRD itself is left alone"
+    assert "conversion" in CRD["spec"], "the CRD itself is left alone"
 
 
 PEER = """\
@@ -251,13 +251,14 @@ spec:
         (
             "peerAddress",
             "peerAdress",
-            'm.yaml:5: unknown field spec.peerAdress of BGPPeer (metallb.io/v1beta2) in MetalLB 0.16.1 (did you mean "peerAddress"?)',
+            "m.yaml:5: unknown field spec.peerAdress of BGPPeer (metallb.io/v1beta2) in MetalLB 0.16.1 "
+            '(did you mean "peerAddress"?)',
         ),
         (
             "matchLabels",
             "matchlabels",
-            "m.yaml:7: unknown field spec.nodeSelectors[0].matchlabels of BGPPeer (metallb.io/v1beta2) in MetalLB 0.16.1 "
-            '(did you mean "matchLabels"?)',
+            "m.yaml:7: unknown field spec.nodeSelectors[0].matchlabels of BGPPeer (metallb.io/v1beta2) in MetalLB "
+            '0.16.1 (did you mean "matchLabels"?)',
         ),
         (
             "v1beta2",
@@ -267,8 +268,7 @@ spec:
         (
             "BGPPeer",
             "BGPPear",
-            "m.yaml:2: BGPPear (metallb.io/v1beta2) is not served by MetalLB 0.16.1 in a lab "
-            '(did you mean "BGPPeer"?)',
+            'm.yaml:2: BGPPear (metallb.io/v1beta2) is not served by MetalLB 0.16.1 in a lab (did you mean "BGPPeer"?)',
         ),
     ],
 )
@@ -312,6 +312,8 @@ def test_a_frame_is_read() -> None:
     assert not asking.gratuitous
 
 
-@pytest.mark.parametrize("frame", [b"", FRAME[:30], FRAME.replace(b"\x08\x06", b"\x08\x00"), FRAME[:20] + b"\0\3" + FRAME[22:]])
+@pytest.mark.parametrize(
+    "frame", [b"", FRAME[:30], FRAME.replace(b"\x08\x06", b"\x08\x00"), FRAME[:20] + b"\0\3" + FRAME[22:]]
+)
 def test_another_frame_is_left_alone(frame: bytes) -> None:
     assert arp.parse(frame) is None

@@ -104,7 +104,10 @@ def _first_process(folder: Path, parent: int, owner: int | None, api_fd: int | N
     supervisor.boot()
     make_links(spec)
     stage("links")
-    Server(folder / SOCKET_FILE, {**_operations(supervisor, stages, stage, end), **Changes(spec, supervisor.pid).operations()})
+    Server(
+        folder / SOCKET_FILE,
+        {**_operations(supervisor, stages, stage, end), **Changes(spec, supervisor.pid).operations()},
+    )
     threading.Thread(target=_watch_owner, args=(parent, end_alone), daemon=True, name="parent").start()
     if owner is not None:
         threading.Thread(target=_watch_owner, args=(owner, end), daemon=True, name="owner").start()

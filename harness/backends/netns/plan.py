@@ -15,8 +15,8 @@ from pathlib import Path
 
 from harness.backends.netns.credentials import Credentials
 from harness.backends.netns.host import LOG_FOLDER
-from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Mount, Process, Ready, Route
 from harness.backends.netns.plan_metallb import ETC, metallb
+from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Mount, Process, Ready, Route
 from harness.binaries import Binaries
 from harness.routing import bmp, daemons, opnsense
 from harness.timeline import journal

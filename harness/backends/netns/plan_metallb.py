@@ -1,5 +1,6 @@
-"""MetalLB's processes in an embedded lab, and the files that they read. Options are explained where they are not the
-defaults of MetalLB's own manifests.
+"""MetalLB's processes in an embedded lab, and the files that they read.
+
+Options are explained where they are not those of MetalLB's own manifests.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import secrets
 from pathlib import Path
 
-from harness.backends.netns.spec import Process
+from harness.backends.netns.spec import Process, Ready
 from harness.binaries import Metallb
 from harness.metallb import install
 from harness.topology import Topology
@@ -24,6 +25,8 @@ _EXCLUDED = (
     *("^docker.*", "^cbr.*", "^dummy.*", "^virbr.*", "^lxcbr.*", "^veth.*", "^lo$", "^cali.*", "^tunl.*", "^flannel.*"),
     *("^kube-ipvs.*", "^cni.*", "^nodelocaldns.*", "^lxc.*"),
 )
+#: What both write when they have found all that they ask for (MetalLB, internal/k8s/k8s.go, Run).
+_READY = Ready(log='"msg":"Starting Manager"')
 #: Bytes of the memberlist's key (MetalLB, internal/k8s/k8s.go, CreateMlSecret: 128 bits).
 _KEY_BYTES = 16
 
@@ -56,7 +59,9 @@ def metallb(
         control_plane,
         # webhooks need certificates that the API server trusts; lblab checks what is applied itself
         (str(binaries.controller), *common, "-webhook-mode=disabled"),
-        env=env,
+        # 0.16 owns objects by its Pod; 0.15 has no option for it
+        env={**env, "METALLB_POD_NAME": install.CONTROLLER_POD},
+        ready=_READY,
         at_boot=False,
     )
     labels = ",".join(f"{key}={value}" for key, value in install.SPEAKER_LABELS.items())
@@ -75,6 +80,7 @@ def metallb(
                 f"-ml-secret-key-path={key}",
             ),
             env=env,
+            ready=_READY,
             at_boot=False,
         )
         for node in topology.speakers()

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import LabError, MissingCapability, UserError
 from harness.faults import SpeakerStalled
-from harness.lab import Lab, open_lab
+from harness.lab import Lab, attach, open_lab
 from harness.metallb.versions import KNOWN
 from harness.objects import pool, service
 from harness.timeline import event
@@ -123,6 +123,4 @@ def test_what_metallb_does_not_serve_is_refused_before_a_lab_starts(lab: Lab, tm
     with pytest.raises(UserError, match=rf"{manifest}:5: unknown field spec.adresses of IPAddressPool"):
         open_lab(TWO, manifests=[manifest], name="never", build=False, metallb_version=lab.metallb_version)
     with pytest.raises(LabError):
-        from harness.lab import attach
-
         attach("never")
