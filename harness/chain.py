@@ -72,6 +72,7 @@ def trace(lab: Lab) -> Chain:
         _sessions(lab, wanted),
         _adj_rib_in(lab, wanted),
         _kernel(lab, wanted),
+        _members(lab, seen),
         _leaders(owners),
         _neighbours(lab, wanted),
         _owned(lab, owners),
@@ -185,6 +186,18 @@ def _neighbours(lab: Lab, wanted: Expected) -> Iterator[Link]:
             entry = tables[key].get(hop)
             state = entry.state if entry else "none yet"
             yield Link("neighbour", f"{router} for {hop}", state != "FAILED", state)
+
+
+def _members(lab: Lab, seen: Snapshot) -> Iterator[Link]:
+    """Whether MetalLB's speakers all know one another: what each works out depends on it."""
+    running = seen.metallb.speakers if seen.metallb is not None else frozenset()
+    for node in sorted(running):
+        known = lab.l2.members(node)
+        missing, more = ", ".join(sorted(running - known)), ", ".join(sorted(known - running))
+        text = (
+            f"{len(known)} members" + (f", without {missing}" if missing else "") + (f", still {more}" if more else "")
+        )
+        yield Link("memberlist", node, known == running, text)
 
 
 def _leaders(owners: Mapping[str, Owner]) -> Iterator[Link]:

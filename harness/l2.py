@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import WaitTimeout
 from harness.metallb import expected as metallb
+from harness.metallb.members import members
 from harness.observe import Snapshot, listed, snapshot
 from harness.owner import Owner
 from harness.wait import steady, until
@@ -60,6 +61,10 @@ class L2:
             for found in listed(self._lab.cluster, "servicel2statuses.metallb.io")
             if wanted.items() <= (found["metadata"].get("labels") or {}).items() and found.get("status", {}).get("node")
         }
+
+    def members(self, node: str) -> frozenset[str]:
+        """The nodes whose speakers a node's speaker takes for alive, or suspects at most (memberlist, by its log)."""
+        return members(self._lab.node(node).speaker.log())
 
     # -- what routers have ------------------------------------------------------------------------------------------
 

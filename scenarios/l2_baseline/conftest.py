@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,9 @@ RESOLUTION_MS = 50
 #: Seconds from a restart until the speaker has joined the others and taken its addresses back: it reads the API, waits
 #: for its node's event to join, and the others reconcile.
 BACK_WITHIN = 20.0
+
+#: Longer than a series of announcements (4.4 s) and a suspicion (4 s) last.
+QUIET = 5.0
 
 Announced = Callable[..., float]
 
@@ -62,8 +66,7 @@ def measured(lab: Lab, web: str, leader: str) -> Callable[[Callable[[], None]], 
     """Measure what a client of `web` loses while something is done; every run starts with the leader in place."""
 
     def run(act: Callable[[], None]) -> Measured:
-        lab.converge()
-        lab.l2.wait_owner(web, leader, within=BACK_WITHIN)
+        settled(lab, web, leader)
         probe = Probe(lab, web, 7777, rate=RATE, resolution_ms=RESOLUTION_MS)
         with probe:
             act()
@@ -72,18 +75,22 @@ def measured(lab: Lab, web: str, leader: str) -> Callable[[Callable[[], None]], 
     return run
 
 
+def settled(lab: Lab, address: str, leader: str) -> None:
+    """Wait until nothing of an earlier move is left: no suspicion that runs, nobody else who announces the address."""
+    lab.converge()
+
+    def echoes() -> list[str]:
+        recent = lab.timeline.events(time.monotonic_ns() - int(QUIET * 1e9))
+        others = [each.text for each in recent.of(event.ARP_ANNOUNCED, address=address) if each.data["node"] != leader]
+        logged = [each.text for each in recent.of(event.LOG) if "Suspect " in each.text or "NodeLeave" in each.text]
+        return others + logged
+
+    until("memberlist and announcements to be quiet", echoes, lambda found: not found, within=60, every=0.1)
+    lab.converge()
+    lab.l2.wait_owner(address, leader, within=BACK_WITHIN)
+
+
 def within(seconds: float, predicted: Prediction, slack: float = 0.5) -> None:
     """Assert that a time is what the timers promise; the slack is for processes that wait for a CPU."""
     low, high = predicted.low - 0.1, predicted.high + slack
     assert low <= seconds <= high, f"{seconds:.2f} s, predicted {predicted}"
-
-
-def back(lab: Lab, address: str, node: str) -> None:
-    """Wait until a node has an address back, in the memberlist and at the router."""
-    until(
-        f"{node} to announce {address} again",
-        lambda: lab.l2.owner(address),
-        lambda owner: owner == node,
-        within=BACK_WITHIN,
-        every=0.02,
-    )

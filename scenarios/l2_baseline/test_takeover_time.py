@@ -11,7 +11,7 @@ from harness.faults import SpeakerKilled
 from harness.lab import Lab
 from harness.timeline import event
 from harness.verdict.predict import metallb_speaker_lost
-from scenarios.l2_baseline.conftest import BACK_WITHIN
+from scenarios.l2_baseline.conftest import settled
 
 #: Kills of one speaker; each takes some ten seconds.
 RUNS = 20
@@ -37,13 +37,12 @@ def test_median(lab: Lab, speakers: int, record_property: Callable[[str, object]
     heir = lab.l2.expected()[web].candidates[0]
     times = []
     for _ in range(RUNS):
-        lab.l2.wait_owner(web, leader, within=BACK_WITHIN)
+        settled(lab, web, leader)
         with lab.fault(SpeakerKilled(leader)) as fault:
             since = fault.at_ns
             heard = lab.timeline.wait(event.ARP_ANNOUNCED, within=30, after_ns=since, address=web, node=heir)
             times.append((heard.at_ns - since) / 1e9)
             lab.l2.wait_owner(web, heir, within=2)
-        lab.timeline.wait(event.ARP_ANNOUNCED, within=BACK_WITHIN, after_ns=heard.at_ns, address=web, node=leader)
     record_property("takeover_seconds", [round(seconds, 3) for seconds in times])
     ordered = sorted(times)
     shown = f"min {ordered[0]:.2f}, p50 {statistics.median(times):.2f}, max {ordered[-1]:.2f} s"

@@ -13,6 +13,7 @@ from harness.cilium.expected import Expected, Session
 from harness.errors import UserError
 from harness.metallb import api, crds, election, versions
 from harness.metallb.expected import EXCLUDED, Objects, by_bgp, owners
+from harness.metallb.members import members
 from harness.timeline import arp
 from harness.topology import load
 
@@ -81,6 +82,20 @@ def test_a_known_election() -> None:
 
 def test_ipv6_is_hashed_as_go_writes_it() -> None:
     assert election.ranking("fd00:0130:0::00a0", WORKERS) == election.ranking("fd00:130::a0", WORKERS)
+
+
+def test_members_by_a_speakers_log() -> None:
+    def told(event: str, name: str) -> str:
+        return (
+            f'{{"msg":"node event - forcing sync","node addr":"1.2.3.4","node event":"{event}","node name":"{name}"}}'
+        )
+
+    starting = '{"msg":"MetalLB speaker starting version 0.16.1 (no build information)"}'
+    log = [starting, told("NodeJoin", "a"), told("NodeJoin", "b"), '{"msg":"other"}', told("NodeJoin", "c")]
+    assert members("\n".join(log)) == {"a", "b", "c"}
+    assert members("\n".join([*log, told("NodeLeave", "b"), told("NodeUpdate", "c")])) == {"a", "c"}
+    assert members("\n".join([*log, starting, told("NodeJoin", "a")])) == {"a"}
+    assert members("") == frozenset()
 
 
 # -- what should be announced ----------------------------------------------------------------------------------------
