@@ -193,10 +193,9 @@ def _members(lab: Lab, seen: Snapshot) -> Iterator[Link]:
     running = seen.metallb.speakers if seen.metallb is not None else frozenset()
     for node in sorted(running):
         known = lab.l2.members(node)
-        missing, more = ", ".join(sorted(running - known)), ", ".join(sorted(known - running))
-        text = (
-            f"{len(known)} members" + (f", without {missing}" if missing else "") + (f", still {more}" if more else "")
-        )
+        text = f"{len(known)} members"
+        text += "".join(f", without {name}" for name in sorted(running - known))
+        text += "".join(f", still {name}" for name in sorted(known - running))
         yield Link("memberlist", node, known == running, text)
 
 

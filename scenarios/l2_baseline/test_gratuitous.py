@@ -22,7 +22,6 @@ WINDOW = 8.0
 
 def test_a_move_is_announced_five_times(lab: Lab, web: str, leader: str, heir: str) -> None:
     """A request and a reply at 0, 1.1, 2.2, 3.3 and 4.4 s: ten frames; before the move, not one."""
-    let_pass(WINDOW)  # the series of what was done before is over
     quiet = time.monotonic_ns()
     let_pass(WINDOW)
     assert not lab.timeline.events(quiet).of(event.ARP_ANNOUNCED, address=web), "announced although nothing moved"
