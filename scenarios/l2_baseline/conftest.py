@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -95,7 +95,11 @@ def settled(lab: Lab, address: str, leader: str) -> None:
     lab.l2.wait_owner(address, leader, within=BACK_WITHIN)
 
 
-def within(seconds: float, predicted: Prediction, slack: float = 0.5) -> None:
-    """Assert that a time is what the timers promise; the slack is for processes that wait for a CPU."""
+def within(times: Sequence[float], predicted: Prediction, slack: float = 0.5) -> None:
+    """Assert that times are what the timers promise; to be asked when it is known that the machine was not too busy.
+
+    The slack is for processes that wait for a CPU.
+    """
     low, high = predicted.low - 0.1, predicted.high + slack
-    assert low <= seconds <= high, f"{seconds:.2f} s, predicted {predicted}"
+    assert times
+    assert all(low <= seconds <= high for seconds in times), f"{times} s, predicted {predicted}"

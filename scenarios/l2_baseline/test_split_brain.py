@@ -63,16 +63,18 @@ def test_a_leader_that_is_not_heard(
 
     Two answer for one address and nobody loses a packet, as either node's datapath serves it (policy Cluster).
     """
+    times: list[float] = []
 
     def act() -> None:
         with lab.fault(MemberlistFiltered(leader, direction="from")) as fault:
-            within(announced(web, heir, fault.at_ns, within=LOST.high + 5), LOST)
+            times.append(announced(web, heir, fault.at_ns, within=2 * LOST.high))
             let_pass(LOST.high)
             assert lab.node(leader).speaker.running
         lab.l2.wait_owner(web, leader, within=BACK_WITHIN)
 
     runs = expect.runs(lambda: measured(act))
     expect.no_outage(runs, window=LOST.low, precondition="another node announced the address", held=True)
+    within(times[-len(runs) :], LOST)
 
 
 @pytest.mark.slow
@@ -90,11 +92,11 @@ def test_nobody_confirms_a_suspicion(lab: Lab) -> None:
     confirmed = metallb_speaker_lost(5)
     fault = lab.fault(SpeakerKilled(leader))
     heard = lab.timeline.wait(event.ARP_ANNOUNCED, within=15, after_ns=fault.at_ns, address=web, node=others[0])
-    within((heard.at_ns - fault.at_ns) / 1e9, confirmed)
+    within([(heard.at_ns - fault.at_ns) / 1e9], confirmed)
     fault.undo()
     lab.l2.wait_owner(web, leader, within=BACK_WITHIN)
     for node in others[1:]:
         lab.fault(SpeakerStopped(node))
     fault = lab.fault(SpeakerKilled(leader))
     heard = lab.timeline.wait(event.ARP_ANNOUNCED, within=45, after_ns=fault.at_ns, address=web, node=others[0])
-    within((heard.at_ns - fault.at_ns) / 1e9, metallb_speaker_lost(5, confirmed=False))
+    within([(heard.at_ns - fault.at_ns) / 1e9], metallb_speaker_lost(5, confirmed=False))
