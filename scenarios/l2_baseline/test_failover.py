@@ -67,9 +67,9 @@ def test_speaker_stalled(
 ) -> None:
     """A speaker that hangs is given up like a dead one; when it runs again it has the address back, and tells nobody.
 
-    It never knew that it was given up, so it has no reason to announce anything; the other one withdraws without a word.
-    The router goes on sending to a node that does not answer for the address any more until it verifies its entry.
-    No packet is lost for that, as long as that node forwards (policy Cluster).
+    It never knew that it was given up, so it has no reason to announce anything; the other withdraws without a word.
+    The router sends to a node that does not answer for the address any more until it verifies its entry. No packet is
+    lost for that, as long as that node forwards (policy Cluster).
     """
     times: list[float] = []
 
