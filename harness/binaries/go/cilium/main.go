@@ -1,7 +1,8 @@
-// Command cilium is the part of Cilium that announces service addresses by BGP, at one Cilium version, as one program
-// with two names:
+// Command cilium is the part of Cilium that announces service addresses, at one Cilium version, as one program with two
+// names:
 //
-//	cilium-bgp --kubeconfig FILE --node NAME      the agent's BGP control plane for one node
+//	cilium-bgp --kubeconfig FILE --node NAME      the agent's BGP control plane for one node, and with
+//	                                              --enable-l2-announcements --l2-responder SOCKET its L2 announcer
 //	cilium-operator --kubeconfig FILE             LB-IPAM and the operator's part of BGP
 //	cilium-operator --kubeconfig FILE --register-crds
 //	                                              register this version's CRDs, wait until they are served, and end
@@ -25,7 +26,7 @@ import (
 
 // defaults are the values of a Cilium installation by Helm with bgpControlPlane.enabled, as far as the chosen cells read
 // them and they are not the zero value. IPv6 is on, which is not Helm's default: it only means that IPv6 services are
-// served where there are any.
+// served where there are any. The lease's timers count where L2 announcements are enabled.
 var defaults = map[string]any{
 	"bgp-router-id-allocation-mode":          "default",
 	"bgp-secrets-namespace":                  "kube-system",
@@ -40,6 +41,9 @@ var defaults = map[string]any{
 	"enable-k8s-endpoint-slice":              "true",
 	"enable-k8s-terminating-endpoint":        "true",
 	"ipam":                                   "kubernetes",
+	"l2-announcements-lease-duration":        "15s",
+	"l2-announcements-renew-deadline":        "5s",
+	"l2-announcements-retry-period":          "2s",
 }
 
 // logOptions make every log line begin with its time.
@@ -47,8 +51,8 @@ var logOptions = map[string]string{"format": "text-ts", "writer": "stderr"}
 
 // settings are the options of this program itself; everything else on the command line is an option of Cilium.
 type settings struct {
-	kubeconfig, node, namespace, configDir string
-	registerCRDs                           bool
+	kubeconfig, node, namespace, configDir, responder string
+	registerCRDs                                      bool
 }
 
 func main() {
@@ -84,14 +88,22 @@ func start(name string, args []string) error {
 		options[key] = value
 	}
 	options["k8s-kubeconfig-path"] = own.kubeconfig
+	options["k8s-namespace"] = own.namespace
 	switch name {
 	case "cilium-bgp":
 		if own.node == "" {
 			return fmt.Errorf("--node is missing")
 		}
-		return run(agent(own.node), options)
+		cells := agent(own.node)
+		if options["enable-l2-announcements"] == "true" {
+			more, err := layer2(own.responder)
+			if err != nil {
+				return err
+			}
+			cells = append(cells, more...)
+		}
+		return run(cells, options)
 	case "cilium-operator":
-		options["k8s-namespace"] = own.namespace
 		// The real operator registers the CRDs at every start. Cilium 1.20 takes 6 s to see that they are there already,
 		// and a lab begins with an API server that has them.
 		if own.registerCRDs {
@@ -111,6 +123,7 @@ func parse(args []string) (settings, map[string]any, error) {
 	flags.StringVar(&own.node, "node", "", "the name of the node")
 	flags.StringVar(&own.namespace, "namespace", "kube-system", "the namespace of Cilium")
 	flags.StringVar(&own.configDir, "config-dir", "", "a folder with one file per option of Cilium")
+	flags.StringVar(&own.responder, "l2-responder", "", "the socket of what answers ARP in place of BPF")
 	flags.BoolVar(&own.registerCRDs, "register-crds", false, "only register the CRDs")
 	flags.String("pod-cidrs", "", "accepted and not used: the CiliumNode object says the same")
 

@@ -1,4 +1,5 @@
-// Command lablet is the traffic end of a lab: a pod's server, the prober that measures outages, a packet tap and a relay.
+// Command lablet is the traffic end of a lab: a pod's server, the prober that measures outages, a packet tap, a relay, and
+// what answers ARP in place of Cilium's BPF program.
 //
 // It is one static program without configuration files, so the same file runs in a network namespace and, copied in,
 // in any container.
@@ -13,6 +14,7 @@ import (
 	"runtime/debug"
 
 	"lblab/lablet/internal/forward"
+	"lblab/lablet/internal/l2responder"
 	"lblab/lablet/internal/prober"
 	"lblab/lablet/internal/server"
 	"lblab/lablet/internal/tap"
@@ -28,6 +30,7 @@ var commands = []command{
 	{"serve", "answer HTTP, TCP and UDP as a pod and say who answered", server.Main},
 	{"probe", "send numbered packets or requests at a steady rate and record what becomes of each", prober.Main},
 	{"tap", "log the probe packets that pass an interface", tap.Main},
+	{"l2-responder", "answer ARP for the addresses that Cilium's L2 announcer gives a node", l2responder.Main},
 	{"forward", "accept on an inherited listening socket and relay to another address", forward.Main},
 }
 
@@ -60,6 +63,6 @@ func main() {
 func usage() {
 	fmt.Fprintln(os.Stderr, "usage: lablet COMMAND [OPTIONS]; lablet COMMAND -help lists the options")
 	for _, command := range commands {
-		fmt.Fprintf(os.Stderr, "  %-8s %s\n", command.name, command.summary)
+		fmt.Fprintf(os.Stderr, "  %-12s %s\n", command.name, command.summary)
 	}
 }
