@@ -202,7 +202,8 @@ def _members(lab: Lab, seen: Snapshot) -> Iterator[Link]:
 def _leaders(owners: Mapping[str, Owner]) -> Iterator[Link]:
     """Who should answer for each address that is announced by ARP or NDP: not a fault of anybody if nobody may."""
     for address, owner in sorted(owners.items()):
-        yield Link("leader", address, True, f"{owner.node or 'nobody'}: {owner.announcer}, {owner.why}")
+        settled = owner.node is not None or not owner.candidates
+        yield Link("leader", address, settled, f"{owner.node or 'nobody'}: {owner.announcer}, {owner.why}")
 
 
 def _owned(lab: Lab, owners: Mapping[str, Owner]) -> Iterator[Link]:

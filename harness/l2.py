@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from harness.cilium import expected_l2 as cilium
 from harness.errors import WaitTimeout
 from harness.metallb import expected as metallb
 from harness.metallb.members import members
@@ -43,6 +44,8 @@ class L2:
     def _expected(self, seen: Snapshot) -> Iterator[tuple[str, Owner]]:
         if seen.metallb is not None:
             yield from metallb.owners(seen.metallb).items()
+        if seen.cilium_l2 is not None:
+            yield from cilium.owners(seen.cilium_l2).items()
 
     def leader(self, address: str) -> str | None:
         """The node that should answer for an address now; None: nobody."""
@@ -103,6 +106,24 @@ class L2:
         with contextlib.suppress(WaitTimeout):
             return until(f"an answer for {address}", lambda: self.owner(address, at.name), within=within, every=0.002)
         return None
+
+    def correct(self) -> list[str]:
+        """Let each router that sends to another node than the one that should answer ask anew; says which did.
+
+        A router that has missed a gratuitous ARP, or has taken it for too early (Linux: within a second of the last
+        change), goes on with what it knew for a minute.
+        """
+        misled = []
+        for address, owner in self.expected().items():
+            if owner.node is None and owner.candidates:
+                misled.append(f"nobody answers for {address} yet")
+                continue
+            for router in self.routers(address) if owner.node else ():
+                found = self.ask(address, router)
+                if found != owner.node:
+                    self._lab.router(router).forget_neighbour(address)
+                    misled.append(f"{router} sent {address} to {found or 'nobody'}, not {owner.node}")
+        return misled
 
     def wait_owner(self, address: str, node: str | None, *, router: str | None = None, within: float = 15.0) -> None:
         """Wait until a router sends what is for an address to this node.

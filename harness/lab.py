@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Literal, TypeVar, cast
 from harness import manifests as manifest_files
 from harness.backends.base import Backend
 from harness.chain import Chain, trace
-from harness.cilium import api, semver, versions
+from harness.cilium import api, l2, semver, versions
 from harness.cilium.peering import Generation, Peering, render
 from harness.cilium.timers import quicken
 from harness.client import Client
@@ -141,6 +142,11 @@ class Lab:
         """The Kubernetes controllers, among them those for EndpointSlices and for nodes that are not ready."""
         return Process(self.backend, "control-plane/kube-controller-manager")
 
+    @functools.cached_property
+    def announces_by_l2(self) -> bool:
+        """Whether its agents run with Cilium's L2 announcements."""
+        return any(name.endswith("/l2-responder") for name in self.backend.processes())
+
     def node_of(self, address: str) -> str | None:
         """The name of the node that has an address."""
         return next((name for name, node in self.nodes.items() if address in node.addresses), None)
@@ -178,7 +184,15 @@ class Lab:
         """
         found = manifest_files.load(what)
         api.check(found, semver.parse(self.cilium_version))
+        self._check_l2(found)
         return self.cluster.apply(found)
+
+    def _check_l2(self, manifests: Iterable[Manifest]) -> None:
+        """Refuse a policy that nobody would act on: agents are started with or without L2 announcements."""
+        for one in manifests:
+            if one.kind == l2.POLICY and not self.announces_by_l2:
+                hint = "put it into the topology's manifests, or enabled: true below cilium.l2announcements"
+                raise one.error(f"{one}: this lab's agents were started without L2 announcements", hint=hint)
 
     def delete(self, what: Path | str | Iterable[Mapping[str, Any]]) -> None:
         """Delete objects and wait until they are gone."""
@@ -350,6 +364,8 @@ def open_lab(
     version, objects = choose(topology, cilium_version, manifests)
     with_metallb = metallb_versions.choose(topology, objects, metallb_version)
     objects, quickened = quicken(objects) if timers == "quick" else (objects, [])
+    topology, cut = l2.decided(topology, objects, semver.parse(version), quick=timers == "quick")
+    quickened += cut
     for router, settings in topology.routers.items():
         if settings.frr_config is not None:
             text = settings.frr_config.read_text()

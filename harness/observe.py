@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.cilium import expected_l2, lease, semver
 from harness.cilium.expected import Objects
 from harness.cluster import Cluster
 from harness.errors import UserError
@@ -29,6 +30,8 @@ class Snapshot:
     objects: Objects
     #: What decides MetalLB's announcements; None where it does not run.
     metallb: metallb_expected.Objects | None = None
+    #: What decides Cilium's L2 announcements; None where no agent announces by L2.
+    cilium_l2: expected_l2.Objects | None = None
 
 
 def snapshot(lab: Lab) -> Snapshot:
@@ -47,7 +50,8 @@ def snapshot(lab: Lab) -> Snapshot:
         advertisements=listed(cluster, "ciliumbgpadvertisements.cilium.io"),
     )
     metallb = _metallb(lab, nodes, objects) if lab.metallb_version else None
-    return Snapshot(nodes, services, backends, cluster.list("Deployment", namespace=""), objects, metallb)
+    cilium_l2 = _cilium_l2(lab, objects) if lab.announces_by_l2 else None
+    return Snapshot(nodes, services, backends, cluster.list("Deployment", namespace=""), objects, metallb, cilium_l2)
 
 
 def _metallb(lab: Lab, nodes: dict[str, Obj], objects: Objects) -> metallb_expected.Objects:
@@ -63,6 +67,19 @@ def _metallb(lab: Lab, nodes: dict[str, Obj], objects: Objects) -> metallb_expec
         bgp_advertisements=listed(lab.cluster, "bgpadvertisements.metallb.io"),
         bgp_peers=listed(lab.cluster, "bgppeers.metallb.io"),
         load_balancer_class=settings.load_balancer_class if settings else None,
+    )
+
+
+def _cilium_l2(lab: Lab, objects: Objects) -> expected_l2.Objects:
+    running = {name for name, state in lab.backend.processes().items() if state.pid is not None}
+    leases = lab.cluster.list("leases.coordination.k8s.io", namespace=lease.NAMESPACE)
+    return expected_l2.Objects(
+        nodes={name: labels for name, labels in objects.nodes.items() if lab.node(name).agent.name in running},
+        services=objects.services,
+        backends=objects.backends,
+        policies=listed(lab.cluster, "ciliuml2announcementpolicies.cilium.io"),
+        holders={one["metadata"]["name"]: one["spec"].get("holderIdentity") or None for one in leases},
+        line=semver.parse(lab.cilium_version).line,
     )
 
 

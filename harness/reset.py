@@ -21,6 +21,7 @@ Key = tuple[str, str, str]
 _KINDS = (
     "secrets",
     "ciliumloadbalancerippools.cilium.io",
+    "ciliuml2announcementpolicies.cilium.io",
     "ciliumbgpadvertisements.cilium.io",
     "ciliumbgppeerconfigs.cilium.io",
     "ciliumbgpnodeconfigoverrides.cilium.io",
@@ -82,6 +83,8 @@ class Baseline:
         done += self._restore_objects(lab)
         done += self._restore_nodes(lab.cluster)
         done += replace_restarted(lab)
+        if lab.announces_by_l2 or lab.metallb_version:
+            until("routers to send where they should", lab.l2.correct, lambda left: not left, within=_BACK_WITHIN)
         lab.converge(within=_BACK_WITHIN)
         until(
             "the routes to be as before",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import subprocess
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.backends.base import Backend
 from harness.bgp import ESTABLISHED
+from harness.errors import LabError
 from harness.process import Process
 from harness.routing import frr, kernel
 from harness.routing.frr import BgpPeer, BgpRoute
@@ -102,6 +104,19 @@ class Router:
             lambda state: state == ESTABLISHED,
             within=within,
         )
+
+    def forget_neighbour(self, address: str) -> None:
+        """Remove its kernel's neighbour entry of an address, if it has one: it asks anew when it next needs it.
+
+        Raises:
+            LabError: when it cannot be removed.
+        """
+        wanted = ipaddress.ip_address(address)
+        for link in self._backend.topology.links(self.name):
+            if any(wanted in own.network for own in link.addresses):
+                done = self.exec(["ip", "neigh", "del", address, "dev", link.device])
+                if done.returncode and "No such file" not in done.stderr:
+                    raise LabError(f"{self.name}: {done.stderr.strip()}")
 
     def configure(self, lines: Sequence[str], daemon: str = "bgpd") -> None:
         """Give a daemon configuration lines, as `vtysh` would in configure mode; it is not saved."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.cilium import lease
 from harness.cluster import Cluster, Endpoint, NotFound
+from harness.wait import until
 
 #: Seconds for LB-IPAM to give an address; 0.3 s when the pool is there (design.md).
 _ADDRESS_WITHIN = 15.0
@@ -64,6 +66,37 @@ class Service:
     def ready_backends(self) -> list[Endpoint]:
         """Its ready backends."""
         return self._cluster.ready_endpoints(self.name, namespace=self.namespace)
+
+    def lease_holder(self) -> str | None:
+        """The node that holds its lease of Cilium's L2 announcements; None: nobody does, or there is no lease."""
+        name = lease.name_of(self.namespace, self.name)
+        try:
+            found = self._cluster.get("leases.coordination.k8s.io", name, namespace=lease.NAMESPACE)
+        except NotFound:
+            return None
+        return found["spec"].get("holderIdentity") or None  # "" when it was released
+
+    def wait_lease_holder(self, *nodes: str, within: float = 15.0) -> str:
+        """Wait until one of these nodes, or with none given any node, holds its lease; gives which.
+
+        Raises:
+            WaitTimeout: with who held it, and since when.
+        """
+
+        def accept(holder: str | None) -> bool:
+            return holder in nodes if nodes else holder is not None
+
+        def shown(holder: str | None) -> str:
+            return holder or "nobody"
+
+        found = until(
+            f"the lease of {self.namespace}/{self.name} to be held by {' or '.join(nodes) or 'a node'}",
+            self.lease_holder,
+            accept,
+            within=within,
+            show=shown,
+        )
+        return str(found)
 
     def wait(self, accept: Any, what: str, *, within: float = 10.0) -> dict[str, Any]:
         """Wait on watch events until the Service is as wanted."""

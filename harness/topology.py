@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -90,6 +92,30 @@ Subnets = Annotated[
     _string_or_list("192.168.130.0/24", "A subnet, or a list of them (dual stack)."),
 ]
 LocalPath = Annotated[Path, AfterValidator(_beside_the_file)]
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+def _seconds(value: object) -> object:
+    """Read a duration as Helm's values have it (Go's time.ParseDuration), or a number of seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)", value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    return float(found[1]) * _UNITS[found[2]]
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(gt=0),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m)$", "examples": ["15s"]}, {"type": "number"}],
+            "description": "A duration such as 15s or 500ms; a plain number is seconds.",
+        }
+    ),
+]
 
 
 class Model(BaseModel):
@@ -178,6 +204,46 @@ class Metallb(Model):
     """Handle only Services of this loadBalancerClass (Helm: loadBalancerClass); without it those that have none."""
 
 
+class L2Announcements(Model):
+    """Cilium's L2 announcements: Helm's values `l2announcements.*`."""
+
+    enabled: bool | None = None
+    """Whether the agents announce by ARP; left out, they do when the manifests hold a CiliumL2AnnouncementPolicy."""
+    lease_duration: Seconds = 15.0
+    """After how long without a renewal another node may take a service's lease."""
+    lease_renew_deadline: Seconds = 5.0
+    """For how long the holder tries to renew before it gives the lease up."""
+    lease_retry_period: Seconds = 2.0
+    """How long it waits between two attempts."""
+
+    @model_validator(mode="after")
+    def _as_the_elector_wants_them(self) -> L2Announcements:
+        # client-go, tools/leaderelection: NewLeaderElector; Cilium would change them silently (pkg/l2announcer)
+        if not self.lease_duration > self.lease_renew_deadline > 1.2 * self.lease_retry_period:
+            context = {"hint": "Cilium's defaults are 15s, 5s and 2s"}
+            message = "leaseDuration is more than leaseRenewDeadline, and that more than 1.2 times leaseRetryPeriod"
+            raise PydanticCustomError("lblab", message, context)
+        return self
+
+
+class ClientRateLimit(Model):
+    """How fast an agent may ask the API server: Helm's values `k8sClientRateLimit.*`."""
+
+    qps: Annotated[float, Field(gt=0)]
+    """Requests a second; each L2-announced service takes one for each renewal of its lease."""
+    burst: Annotated[int, Field(gt=0)]
+    """Requests at once."""
+
+
+class Cilium(Model):
+    """Settings of Cilium that are no manifests: Helm's values of the same names."""
+
+    l2announcements: Annotated[L2Announcements, Field(alias="l2announcements")] = L2Announcements()
+    """Announcements by ARP."""
+    k8s_client_rate_limit: Annotated[ClientRateLimit | None, Field(alias="k8sClientRateLimit")] = None
+    """The agents' own limit; left out, that of the Cilium version."""
+
+
 class ManifestChoice(Model):
     """Kubernetes manifests to apply: one path, or the first of several that the Cilium version serves."""
 
@@ -231,6 +297,8 @@ class Topology(Model):
     """The cluster's own address ranges."""
     metallb: Metallb | None = None
     """MetalLB's settings; where they are given it runs, whatever the manifests are."""
+    cilium: Cilium = Cilium()
+    """Cilium's own settings."""
     manifests: tuple[Annotated[ManifestChoice, BeforeValidator(_choice)], ...] = ()
     """Kubernetes manifests, applied in this order."""
 

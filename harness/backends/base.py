@@ -117,6 +117,9 @@ class Backend(Protocol):
     def node_agent(self, node: str, request: dict[str, Any]) -> Any:
         """Ask a node's agent (the kubelet's stand-in) about its pods, or for one to be killed or made unready."""
 
+    def l2_responder(self, node: str) -> dict[str, Any]:
+        """What answers ARP on a node for Cilium's L2 announcements: `entries`, `responses`, whether it `answers`."""
+
     def set_link(self, host: str, network: str, up: bool, where: Where = "host") -> Stamp:
         """Take a host's link to a network down, or up again."""
 

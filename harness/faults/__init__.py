@@ -5,6 +5,7 @@ A scenario says `with lab.fault(AgentKilled("worker1", restart_after=3)) as faul
 """
 
 from harness.faults.agent import AgentKilled, AgentStalled, AgentStopped
+from harness.faults.api_filter import ApiServerFiltered
 from harness.faults.backend import BackendKilled, BackendMoved, BackendUnready
 from harness.faults.base import Fault, Injected
 from harness.faults.bgp_filter import BgpFiltered
@@ -20,6 +21,7 @@ __all__ = [
     "AgentKilled",
     "AgentStalled",
     "AgentStopped",
+    "ApiServerFiltered",
     "ApiServerGone",
     "BackendKilled",
     "BackendMoved",

@@ -35,6 +35,8 @@ ARP_ANNOUNCED = "arp.announced"
 LINK_UP, LINK_DOWN, LINK_GONE = "link.up", "link.down", "link.gone"
 ADDRESS_ADD, ADDRESS_DELETE = "address.add", "address.del"
 SERVICE, ENDPOINTS, NODE, POD = "k8s.service", "k8s.endpoints", "k8s.node", "k8s.pod"
+#: The holder of a lease has changed.
+LEASE = "k8s.lease"
 STARTED, READY, SIGNALLED, ENDED = "process.started", "process.ready", "process.signalled", "process.ended"
 LOG = "log"
 #: A source could not see for a while; `from_ns` and `to_ns` in its data.

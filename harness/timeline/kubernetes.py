@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.cilium import lease
 from harness.errors import LblabError
 from harness.kube import config
 from harness.kube.discovery import Resource
@@ -41,6 +42,8 @@ KINDS = (
     Resource("", "v1", "Node", "nodes", "node", ("no",), False),
     Resource("", "v1", "Pod", "pods", "pod", ("po",), True),
 )
+#: Followed where Cilium announces by L2; the agents renew them all the time.
+LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases", "lease", (), True)
 
 
 class ObjectWatch:
@@ -138,6 +141,20 @@ class ObjectWatch:
             text = f"Pod {name}{' on ' + now['node'] if now['node'] else ''}: {_changes(before, now)}"
         yield _event(event.POD, name, text, stamp, now)
 
+    def lease(self, before: Facts | None, now: Facts | None, stamp: Stamp) -> Iterator[Event]:
+        """Who holds a lease of Cilium's L2 announcements; other leases of its namespace are not told."""
+        facts = now or before or {}
+        name, old, new = facts["name"], (before or {}).get("holder"), (now or {}).get("holder")
+        if not name.startswith(f"{lease.NAMESPACE}/{lease.PREFIX}") or (now and old == new):
+            return
+        if now is None:
+            text = f"Lease {name} is deleted"
+        elif new is None:
+            text = f"Lease {name} is released by {old}"
+        else:
+            text = f"Lease {name} is held by {new}" + (f", after {old}" if old else "")
+        yield _event(event.LEASE, name, text, stamp, now)
+
 
 def _event(kind: str, subject: str, text: str, stamp: Stamp, data: Facts | None) -> Event:
     return Event(stamp.at_ns, _SOURCE, kind, subject, text, stamp.resolution_ns, data or {"deleted": True})
@@ -204,17 +221,28 @@ def _pod(obj: Obj) -> Facts:
     }
 
 
+def _lease(obj: Obj) -> Facts:
+    spec = obj.get("spec") or {}
+    return {
+        "name": _name(obj),
+        "holder": spec.get("holderIdentity") or None,  # "" once it was released
+        "transitions": spec.get("leaseTransitions", 0),
+    }
+
+
 _FACTS: Mapping[str, Callable[[Obj], Facts]] = {
     "Service": _service,
     "EndpointSlice": _slice,
     "Node": _node,
     "Pod": _pod,
+    "Lease": _lease,
 }
 _TEXTS: Mapping[str, Callable[[ObjectWatch, Facts | None, Facts | None, Stamp], Iterator[Event]]] = {
     "Service": ObjectWatch.service,
     "EndpointSlice": ObjectWatch.endpoints,
     "Node": ObjectWatch.node,
     "Pod": ObjectWatch.pod,
+    "Lease": ObjectWatch.lease,
 }
 
 
@@ -259,6 +287,7 @@ class Watcher:
         emit: Is called from the thread with events.
         enter: Is called first in the thread: moves it into the network from which the API server is reached.
         tells_gaps: Whether this one says that the API server was away; it is the same for all kinds.
+        namespace: Objects of this namespace only.
     """
 
     def __init__(
@@ -269,12 +298,14 @@ class Watcher:
         enter: Callable[[], None],
         *,
         tells_gaps: bool = False,
+        namespace: str | None = None,
     ) -> None:
         self._kubeconfig = kubeconfig
         self._resource = resource
         self._emit = emit
         self._enter = enter
         self._tells_gaps = tells_gaps
+        self._namespace = namespace
         self._objects = ObjectWatch(resource.kind)
         self._pause = threading.Event()
         self._away_since: int | None = None
@@ -288,7 +319,7 @@ class Watcher:
         connected = False
         while True:
             try:
-                for change in follow(http, self._resource, None, {}, time.monotonic() + _WATCH_FOR):
+                for change in follow(http, self._resource, self._namespace, {}, time.monotonic() + _WATCH_FOR):
                     connected = True
                     self._emit(list(self._change(change)))
                 self._objects.list_begins()

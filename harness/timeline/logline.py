@@ -25,10 +25,10 @@ _RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(\.\d+)?(Z|[+-]\d{2
 _GRAVE = frozenset({"warn", "warning", "error", "fatal", "panic"})
 _KLOG_LEVELS = {"I": "info", "W": "warning", "E": "error", "F": "fatal"}
 #: What matters at any level: sessions, graceful restart, what the control plane does to peers and routes; of MetalLB
-#: members that are suspected, lost and joined, and addresses that are announced or not any more.
+#: members that are suspected, lost and joined, and addresses that are announced or not any more; who answers ARP.
 _MATTERS = re.compile(
     r"peer|session|graceful|reconcil|advertis|withdraw|end-of-rib|NOTIFICATION|hold timer|BGP instance|leader"
-    r"|suspect|as failed|node event|memberlist (join|cluster)|service has IP, announcing",
+    r"|suspect|as failed|node event|memberlist (join|cluster)|service has IP, announcing|\bARP\b",
     re.IGNORECASE,
 )
 #: Routine of a start, however it sounds.

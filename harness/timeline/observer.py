@@ -9,12 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from harness.cilium.lease import NAMESPACE
 from harness.timeline import event, punctual
 from harness.timeline.bgp_polled import PolledBgp
 from harness.timeline.event import Event
 from harness.timeline.inotify import FolderWatch
 from harness.timeline.journal import Journal, JournalReader
-from harness.timeline.kubernetes import KINDS, Watcher
+from harness.timeline.kubernetes import KINDS, LEASES, Watcher
 from harness.timeline.names import Names
 from harness.timeline.plan import RecorderPlan
 from harness.timeline.recorder import Surroundings
@@ -35,6 +36,8 @@ def run(path: Path, around: Surroundings) -> None:
         enter: Callable[[], None] = partial(around.enter, plan.kube_host) if plan.kube_host else lambda: None
         for place, kind in enumerate(KINDS):
             Watcher(Path(plan.kubeconfig), kind, write, enter, tells_gaps=place == 0)
+        if plan.leases:
+            Watcher(Path(plan.kubeconfig), LEASES, write, enter, namespace=NAMESPACE)
     stale = {router: StaleWatch(router, Path(what.vty), names, write) for router, what in plan.routers.items()}
     for router, what in plan.routers.items():
         if what.bmp_port is None:

@@ -51,6 +51,7 @@ class RecorderPlan:
         routers: Routers whose bgpd is followed.
         kubeconfig: How the API server is reached from `kube_host`; None without Kubernetes.
         kube_host: The host in whose network that kubeconfig holds.
+        leases: Whether Cilium's leases of L2-announced services are followed.
         logs: The folder of the logs.
         log_files: The process of each log that matters, by file name.
         macs: Hosts by hardware address.
@@ -66,6 +67,7 @@ class RecorderPlan:
     logs: str | None
     log_files: Mapping[str, str] = field(default_factory=dict)
     macs: Mapping[str, str] = field(default_factory=dict)
+    leases: bool = False
 
     def save(self, path: Path) -> None:
         """Write it down for the recorder."""

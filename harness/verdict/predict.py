@@ -47,6 +47,7 @@ class Lease:
 
     duration: float = 15.0
     retry: float = 2.0
+    renew_deadline: float = 5.0
 
 
 #: client-go waits RetryPeriod times 1 to 1 + JitterFactor (1.2) between two attempts to get a lease.
@@ -266,6 +267,24 @@ def cilium_l2_released(lease: Lease | None = None) -> Prediction:
     """The holder of a Cilium L2 lease stops in order and releases it (ReleaseOnCancel)."""
     poll = (lease or Lease()).retry * _LEASE_JITTER
     return Prediction(0, poll / 2, poll, f"next attempt of another node (0 to {poll:g} s)", "facts/cilium.md section 7")
+
+
+def cilium_l2_given_up(lease: Lease | None = None) -> Prediction:
+    """The holder of a Cilium L2 lease has no API server: when it answers no more.
+
+    It tries to renew for the deadline, and then to release for as long again before it says that it leads no more. That
+    is before another one may take the lease with Cilium's own timers; with a deadline of half the lease's duration it
+    is not.
+    """
+    lease = lease or Lease()
+    low = 2 * lease.renew_deadline
+    return Prediction(
+        low,
+        low + lease.retry / 2,
+        low + lease.retry,
+        f"renewal due (0 to {lease.retry:g} s) + renew deadline {lease.renew_deadline:g} s + as long to release it",
+        "client-go, tools/leaderelection: renew and release, with a timeout since 0.31",
+    )
 
 
 def freebsd_arp_silence(begin: float, end: float, *, heard: float = 0.0, scale: float = 1.0) -> Prediction:

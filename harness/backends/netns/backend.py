@@ -36,6 +36,7 @@ STAND_INS = (
     "kube-proxy stands in for Cilium's eBPF datapath",
     "Linux stands in for FreeBSD on the router",
 )
+L2_STAND_IN = "lblab's responder stands in for Cilium's BPF program that answers ARP, and for its reconciler"
 
 
 class NetnsBackend:
@@ -122,7 +123,7 @@ class NetnsBackend:
             owner="process" if owned else "none",
             provenance=dict(binaries.provenance),
             stages={**stages, "booted": time.monotonic() - started},
-            stand_ins=list(STAND_INS),
+            stand_ins=[*STAND_INS, *([L2_STAND_IN] if topology.cilium.l2announcements.enabled else [])],
             lablet=str(binaries.lablet),
             metallb_version=binaries.metallb.version if binaries.metallb else None,
         )
@@ -190,15 +191,14 @@ class NetnsBackend:
 
     def node_agent(self, node: str, request: dict[str, Any]) -> Any:
         """Ask a node's agent about its pods; one JSON line each way."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
-            connection.connect(str(plan.node_folder(self.folder, node) / "node-agent.sock"))
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as lines:
-                reply = json.loads(lines.readline() or b'{"error": "the node agent closed the connection"}')
-        if isinstance(reply, dict) and reply.get("error"):
-            raise LabError(f"{node}'s node agent: {reply['error']}")
-        return reply
+        return _ask(f"{node}'s node agent", plan.node_folder(self.folder, node) / "node-agent.sock", request)
+
+    def l2_responder(self, node: str) -> dict[str, Any]:
+        """What the stand-in for Cilium's L2 responder on a node holds: entries, answers given, sign of life."""
+        found: dict[str, Any] = _ask(
+            f"{node}'s L2 responder", plan.l2_responder_socket(self.folder, node), {"op": "list"}
+        )
+        return found
 
     # -- processes --------------------------------------------------------------------------------------------------
 
@@ -269,6 +269,19 @@ class NetnsBackend:
             self._owner = None
         if _is_child(self._pid):
             os.waitpid(self._pid, 0)
+
+
+def _ask(whom: str, path: Path, request: dict[str, Any]) -> Any:
+    """Send one JSON line to a process of the lab and read one."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        with connection.makefile("rb") as lines:
+            reply = json.loads(lines.readline() or b'{"error": "it closed the connection"}')
+    if isinstance(reply, dict) and reply.get("error"):
+        raise LabError(f"{whom}: {reply['error']}")
+    return reply
 
 
 def _stamp(answer: Mapping[str, Any]) -> Stamp:

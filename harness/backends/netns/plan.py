@@ -18,6 +18,7 @@ from harness.backends.netns.host import LOG_FOLDER
 from harness.backends.netns.plan_metallb import ETC, metallb
 from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Mount, Process, Ready, Route
 from harness.binaries import Binaries
+from harness.cilium import l2
 from harness.routing import bmp, daemons, opnsense
 from harness.timeline import journal
 from harness.timeline import plan as timeline
@@ -76,6 +77,11 @@ def frr_folder(folder: Path, router: str) -> Path:
 def node_folder(folder: Path, node: str) -> Path:
     """Where a node's agent keeps its pods' sockets and state."""
     return folder / "nodes" / node
+
+
+def l2_responder_socket(folder: Path, node: str) -> Path:
+    """Where what answers ARP in place of Cilium's BPF program is programmed."""
+    return node_folder(folder, node) / "l2-responder.sock"
 
 
 def api_addresses(topology: Topology) -> list[str]:
@@ -193,6 +199,8 @@ def _timeline(
     logged = [
         f"{node}/{program}" for node in topology.nodes for program in ("cilium-agent", "node-agent", "kube-proxy")
     ]
+    if topology.cilium.l2announcements.enabled:
+        logged += [f"{node}/l2-responder" for node in topology.nodes]
     logged += [f"{router}/{daemon}" for router in topology.routers for daemon in ("zebra", "bgpd", "bfdd")]
     logged += [f"{CONTROL_PLANE}/{program}" for program in ("cilium-operator", "kube-controller-manager")]
     logged += more
@@ -208,6 +216,7 @@ def _timeline(
         routers={name: timeline.RouterPlan(str(frr_folder(folder, name)), bmp_port) for name in topology.routers},
         kubeconfig=str(kubeconfig),
         kube_host=CONTROL_PLANE,
+        leases=bool(topology.cilium.l2announcements.enabled),
         logs=str(folder / LOG_FOLDER),
         log_files={f"{process.replace('/', '-')}.log": process for process in logged},
         macs={port.mac: port.namespace for port in interfaces},
@@ -314,7 +323,13 @@ def _control_plane(
     yield Process(
         f"{CONTROL_PLANE}/cilium-operator",
         CONTROL_PLANE,
-        (str(binaries.cilium_operator), f"--kubeconfig={kubeconfig}", "--namespace=kube-system"),
+        (
+            str(binaries.cilium_operator),
+            f"--kubeconfig={kubeconfig}",
+            "--namespace=kube-system",
+            # LB-IPAM then gives addresses to services of the class io.cilium/l2-announcer, too
+            *(("--enable-l2-announcements=true",) if topology.cilium.l2announcements.enabled else ()),
+        ),
         after=(api,),
     )
     yield Process(
@@ -384,11 +399,35 @@ def _nodes(topology: Topology, binaries: Binaries, folder: Path, kubeconfig: Pat
             ),
             after=after,
         )
+        agent = [str(binaries.cilium_bgp), f"--kubeconfig={kubeconfig}", f"--node={name}"]
+        agent += l2.agent_options(topology.cilium)
+        responder = tuple(_l2_responder(name, topology, binaries, folder))
+        if responder:
+            agent.append(f"--l2-responder={l2_responder_socket(folder, name)}")
+        yield from responder
         yield Process(
             f"{name}/cilium-agent",
             name,
-            (str(binaries.cilium_bgp), f"--kubeconfig={kubeconfig}", f"--node={name}"),
-            after=after,
+            tuple(agent),
+            after=(*after, *(process.name for process in responder)),
+        )
+
+
+def _l2_responder(node: str, topology: Topology, binaries: Binaries, folder: Path) -> Iterator[Process]:
+    """What answers ARP; a process of its own, as Cilium's BPF program and its maps outlive the agent."""
+    settings = topology.cilium.l2announcements
+    if settings.enabled:
+        socket = l2_responder_socket(folder, node)
+        yield Process(
+            f"{node}/l2-responder",
+            node,
+            (
+                str(binaries.lablet),
+                "l2-responder",
+                f"--socket={socket}",
+                f"--max-liveness={settings.lease_duration:g}s",
+            ),
+            ready=Ready(unix=str(socket)),
         )
 
 
