@@ -118,7 +118,7 @@ BAD = [
      't.yaml:22: unknown field "adress" in nodes.worker1 (did you mean "address"?)'),
     ("name: t\n", "name: t\nzzz: 1\n",
      't.yaml:2: unknown field "zzz" (known fields: name, description, networks, routers, controlPlane, nodes, clients, '
-     "cluster, metallb, manifests)"),
+     "cluster, metallb, cilium, manifests)"),
     ("asnumber", "asnumbr", 't.yaml:13: unknown field "asnumbr" in routers.r1.osFrr.bgp (did you mean "asnumber"?)'),
     ("remoteas: 64513", "remote_as: 64513",
      't.yaml:15: unknown field "remote_as" in routers.r1.osFrr.bgp.neighbors[0] (did you mean "remoteas"?)'),

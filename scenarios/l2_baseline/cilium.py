@@ -1,0 +1,115 @@
+"""What scenarios of Cilium's L2 announcements look at: who holds the lease, who answers ARP, where the router sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.arp_question import who_has
+from harness.backends.netns.plan import API_PORT, CONTROL_PLANE
+from harness.lab import Lab
+from harness.measure import Measured, Probe
+from harness.topology import HOST_DEVICE
+from harness.verdict.predict import Lease
+from harness.wait import until
+
+#: Nodes that the topology's policy selects.
+ANNOUNCERS = frozenset({"worker1", "worker2"})
+LABEL, VALUE = "announce", "l2"
+#: Packets a second of each flow, and flows: outages are seconds long, and known to 20 ms.
+_RATE, _FLOWS = 50, 4
+_RESOLUTION_MS = 50
+#: /proc/net/tcp's column `st`; its columns are described in Linux' Documentation/networking/proc_net_tcp.rst.
+_TCP_ESTABLISHED = "01"
+
+
+class Announced:
+    """One Service of a lab whose address Cilium announces by L2."""
+
+    def __init__(self, lab: Lab, name: str = "cluster") -> None:
+        self._lab = lab
+        self.service = lab.service(name)
+        settings = lab.topology.cilium.l2announcements
+        #: Seconds.
+        self.lease = Lease(settings.lease_duration, settings.lease_retry_period, settings.lease_renew_deadline)
+
+    @property
+    def address(self) -> str:
+        """Its address."""
+        return self.service.address
+
+    def holder(self) -> str:
+        """Who holds its lease; there has to be somebody, who may announce."""
+        found = self.service.wait_lease_holder()
+        assert found in ANNOUNCERS, f"the lease is held by {found}"
+        return found
+
+    def other(self, holder: str) -> str:
+        """The node that would be next."""
+        (found,) = ANNOUNCERS - {holder}
+        return found
+
+    def answering(self, address: str | None = None) -> set[str]:
+        """The nodes that answer an ARP request for its address, asked by a host beside the router."""
+        names = {mac: name for name, node in self._lab.nodes.items() for mac in node.macs}
+        answers = who_has(self._lab.backend, CONTROL_PLANE, HOST_DEVICE, address or self.address)
+        return {names.get(answer.mac, answer.mac) for answer in answers}
+
+    def wait_answering(self, nodes: set[str], within: float) -> None:
+        """Wait until exactly these nodes answer."""
+        wanted = ", ".join(sorted(nodes)) or "nobody"
+        until(f"{wanted} to answer for {self.address}", self.answering, lambda seen: seen == nodes, within=within)
+
+    def programmed(self) -> set[str]:
+        """The nodes whose responder has an entry for its address, whether it may answer or not."""
+        return {
+            name
+            for name in self._lab.nodes
+            if any(entry["ip"] == self.address for entry in self._lab.backend.l2_responder(name).get("entries", ()))
+        }
+
+    def at_router(self) -> str | None:
+        """The node to which the router sends what is for its address."""
+        entry = self._lab.router().neighbours().get(self.address)
+        return next((name for name, node in self._lab.nodes.items() if entry and entry.mac in node.macs), None)
+
+    def wait_at_router(self, node: str, within: float = 10.0) -> None:
+        """Wait until the router sends to a node; a GARP does that, within milliseconds."""
+        until(f"the router to send {self.address} to {node}", self.at_router, lambda seen: seen == node, within=within)
+
+    def wait_connected(self, within: float = 40.0) -> None:
+        """Wait until no announcer's connection to the API server still waits to send again what a fault has dropped.
+
+        TCP waits twice as long after each attempt (RFC 6298, 5.5): a node that was silent for 8 s may be deaf for as
+        long again, and would not take a lease meanwhile.
+        """
+        until(
+            "the agents' connections to the API server to be well again",
+            lambda: {name: self._sent_again(name) for name in ANNOUNCERS},
+            lambda seen: not any(seen.values()),
+            within=within,
+            every=0.1,
+        )
+
+    def _sent_again(self, node: str) -> int:
+        """How many established connections of a node to the API server have unanswered retransmissions."""
+        rows = [line.split() for line in self._lab.node(node).exec(["cat", "/proc/net/tcp"]).stdout.splitlines()[1:]]
+        port = f":{API_PORT:04X}"
+        return sum(row[2].endswith(port) and row[3] == _TCP_ESTABLISHED and int(row[6], 16) > 0 for row in rows)
+
+    def measure(self, act: Callable[[], None]) -> Measured:
+        """Measure what the client loses while something is done; the lab is whole, and the router has an entry."""
+        self.wait_connected()
+        self._lab.converge()
+        probe = Probe(
+            self._lab,
+            self.address,
+            7777,
+            rate=_RATE,
+            flows=_FLOWS,
+            resolution_ms=_RESOLUTION_MS,
+            name=self.service.name,
+        )
+        with probe:
+            self.wait_at_router(self.holder())
+            act()
+        return probe.measured
