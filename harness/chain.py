@@ -211,9 +211,10 @@ def _owned(lab: Lab, owners: Mapping[str, Owner]) -> Iterator[Link]:
         for router in lab.l2.routers(address):
             found = lab.l2.ask(address, router) if owner.node else lab.l2.owner(address, router)
             # nobody answers any more for an address that nobody should answer for; what a router has may be older
-            ok = owner.node is None or found == owner.node
+            ok = owner.node is None or found in owner.nodes
             text = f"at {found or 'no node'}"
-            yield Link("neighbour", f"{router} for {address}", ok, text if ok else f"{text}, expected {owner.node}")
+            wanted = " or ".join(sorted(owner.nodes))
+            yield Link("neighbour", f"{router} for {address}", ok, text if ok else f"{text}, expected {wanted}")
 
 
 def _datapath(lab: Lab, seen: Snapshot, wanted: Expected, owners: Mapping[str, Owner]) -> Iterator[Link]:

@@ -39,7 +39,10 @@ class L2:
         Args:
             seen: The objects to go by; they are read if it is left out.
         """
-        return dict(self._expected(seen or snapshot(self._lab)))
+        found: dict[str, Owner] = {}
+        for address, owner in self._expected(seen or snapshot(self._lab)):
+            found[address] = found[address].beside(owner) if address in found else owner
+        return found
 
     def _expected(self, seen: Snapshot) -> Iterator[tuple[str, Owner]]:
         if seen.metallb is not None:
@@ -120,9 +123,11 @@ class L2:
                 continue
             for router in self.routers(address) if owner.node else ():
                 found = self.ask(address, router)
-                if found != owner.node:
+                if found not in owner.nodes:
                     self._lab.router(router).forget_neighbour(address)
-                    misled.append(f"{router} sent {address} to {found or 'nobody'}, not {owner.node}")
+                    misled.append(
+                        f"{router} sent {address} to {found or 'nobody'}, not {' or '.join(sorted(owner.nodes))}"
+                    )
         return misled
 
     def wait_owner(self, address: str, node: str | None, *, router: str | None = None, within: float = 15.0) -> None:

@@ -15,6 +15,7 @@ class Owner:
         node: The node that should answer for it; None: nobody should.
         candidates: The nodes that it was chosen among, the next in line after it first.
         why: How it was chosen, as a phrase.
+        others: Nodes that another announcer lets answer for the same address.
     """
 
     address: str
@@ -22,3 +23,20 @@ class Owner:
     node: str | None
     candidates: tuple[str, ...]
     why: str
+    others: frozenset[str] = frozenset()
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Every node that should answer."""
+        return self.others | ({self.node} if self.node else frozenset())
+
+    def beside(self, other: Owner) -> Owner:
+        """What two announcers make of the same address: both answer, and the first one's choice comes first."""
+        return Owner(
+            self.address,
+            f"{self.announcer} and {other.announcer}",
+            self.node or other.node,
+            self.candidates,
+            f"{self.why}; {other.node or 'nobody'} {other.why}",
+            (self.nodes | other.nodes) - {self.node or other.node or ""},
+        )

@@ -96,8 +96,13 @@ class Announced:
         port = f":{API_PORT:04X}"
         return sum(row[2].endswith(port) and row[3] == _TCP_ESTABLISHED and int(row[6], 16) > 0 for row in rows)
 
-    def measure(self, act: Callable[[], None]) -> Measured:
-        """Measure what the client loses while something is done; the lab is whole, and the router has an entry."""
+    def measure(self, act: Callable[[], None], *, at_router: set[str] | None = None) -> Measured:
+        """Measure what the client loses while something is done; the lab is whole, and the router has an entry.
+
+        Args:
+            act: What is done.
+            at_router: The nodes that the router may send to when it begins; by default the lease's holder.
+        """
         self.wait_connected()
         self._lab.converge()
         probe = Probe(
@@ -110,6 +115,7 @@ class Announced:
             name=self.service.name,
         )
         with probe:
-            self.wait_at_router(self.holder())
+            wanted = at_router or {self.holder()}
+            until("the router to know where to send", self.at_router, lambda seen: seen in wanted, within=10)
             act()
         return probe.measured

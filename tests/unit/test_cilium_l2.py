@@ -63,7 +63,7 @@ def test_a_policy_switches_them_on_unless_the_topology_says_otherwise(
 
 def test_a_policy_that_nobody_would_act_on_is_refused() -> None:
     without = cast(Lab, SimpleNamespace(announces_by_l2=False))
-    with pytest.raises(UserError, match=r"policy\.yaml:1: .* were started without L2 announcements"):
+    with pytest.raises(UserError, match=r"policy\.yaml:2: .* were started without L2 announcements"):
         Lab._check_l2(without, manifests.load(POLICY))
     Lab._check_l2(without, manifests.load(SERVICES))
     Lab._check_l2(cast(Lab, SimpleNamespace(announces_by_l2=True)), manifests.load(POLICY))
@@ -226,3 +226,14 @@ def test_the_api_server_is_filtered_both_ways_in_the_node(tmp_path: Path) -> Non
         assert "hook output priority -400; ip daddr 192.168.130.150 tcp dport 6443 drop" in text
         assert "hook prerouting priority -400; ip saddr 192.168.130.150 tcp sport 6443 drop" in text
     assert rules[1] == ("worker1", "api", None)
+
+
+def test_two_announcers_of_one_address_both_answer() -> None:
+    first = Owner("10.0.0.1", "MetalLB", "worker1", ("worker2",), "first of 2")
+    second = Owner("10.0.0.1", "Cilium L2", "worker2", ("worker1",), "holds it")
+    both = first.beside(second)
+    assert (both.node, both.nodes, both.candidates) == ("worker1", {"worker1", "worker2"}, ("worker2",))
+    assert both.announcer == "MetalLB and Cilium L2"
+    assert both.why == "first of 2; worker2 holds it"
+    assert first.beside(Owner("10.0.0.1", "Cilium L2", None, (), "nobody holds it")).nodes == {"worker1"}
+    assert first.nodes == {"worker1"}
