@@ -1,4 +1,5 @@
-// Command lablet is the traffic end of a lab: a pod's server, the prober that measures outages, a packet tap and a relay.
+// Command lablet is lblab's own part of a lab: a pod's server, the prober that measures outages, a packet tap, a relay, and
+// stand-ins for a FreeBSD router's ARP and for an announcer.
 //
 // It is one static program without configuration files, so the same file runs in a network namespace and, copied in,
 // in any container.
@@ -12,6 +13,8 @@ import (
 	"os"
 	"runtime/debug"
 
+	"lblab/lablet/internal/announce"
+	"lblab/lablet/internal/arpfreebsd"
 	"lblab/lablet/internal/forward"
 	"lblab/lablet/internal/prober"
 	"lblab/lablet/internal/server"
@@ -29,6 +32,8 @@ var commands = []command{
 	{"probe", "send numbered packets or requests at a steady rate and record what becomes of each", prober.Main},
 	{"tap", "log the probe packets that pass an interface", tap.Main},
 	{"forward", "accept on an inherited listening socket and relay to another address", forward.Main},
+	{"arp-freebsd", "keep a router's ARP entries as FreeBSD does", arpfreebsd.Main},
+	{"announce", "answer ARP for addresses as MetalLB's speaker does, with times that can be scaled", announce.Main},
 }
 
 // heapGrowth in percent makes the collector start at 1 MB instead of 4: a lab has many pods, and none needs more.
@@ -60,6 +65,6 @@ func main() {
 func usage() {
 	fmt.Fprintln(os.Stderr, "usage: lablet COMMAND [OPTIONS]; lablet COMMAND -help lists the options")
 	for _, command := range commands {
-		fmt.Fprintf(os.Stderr, "  %-8s %s\n", command.name, command.summary)
+		fmt.Fprintf(os.Stderr, "  %-12s %s\n", command.name, command.summary)
 	}
 }
