@@ -301,6 +301,7 @@ def open_lab(
     name: str | None = None,
     build: bool = True,
     timers: Literal["quick", "manifest"] = "manifest",
+    time_scale: float | None = None,
     owner: Literal["process", "none"] = "process",
     progress: Progress = lambda _: None,
 ) -> Lab:
@@ -314,6 +315,7 @@ def open_lab(
         name: The lab's name; by default the topology's name and this process's PID.
         build: Build missing binaries; otherwise a missing one is an error.
         timers: The manifests' own, or cut down to seconds (`harness.cilium.timers.QUICK`).
+        time_scale: Instead of the topology's: the factor on FreeBSD's ARP and lblab's announcer.
         owner: "process": the lab ends with this process; "none": it stays until it is closed by name.
         progress: Told each stage.
 
@@ -326,6 +328,10 @@ def open_lab(
         raise UserError(f"the backend '{backend}' is not there yet", hint="use netns")
     path = Path(topology_file)
     topology = load(path)
+    if time_scale is not None:
+        if not 0 < time_scale <= 1:
+            raise UserError(f"a time scale of {time_scale:g} is not above 0 and at most 1", hint="0.02 is 50 times faster")
+        topology = topology.model_copy(update={"time_scale": time_scale})
     version, objects = choose(topology, cilium_version, manifests)
     objects, quickened = quicken(objects) if timers == "quick" else (objects, [])
     for router, settings in topology.routers.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.backends.base import Backend
 from harness.cluster import Cluster
+from harness.l2.announcer import Announcer
 from harness.process import Process
 
 
@@ -39,6 +40,11 @@ class Node:
     def kubelet(self) -> Process:
         """The kubelet; on the embedded lab lblab's node agent stands in for it."""
         return Process(self._backend, f"{self.name}/node-agent")
+
+    @property
+    def announcer(self) -> Announcer:
+        """lblab's own announcer, which runs while it is used as a context."""
+        return Announcer(self._backend, self.name)
 
     @property
     def labels(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.backends.base import Backend
 from harness.bgp import ESTABLISHED
+from harness.l2.router_arp import FreebsdArp, LinuxArp
 from harness.process import Process
 from harness.routing import frr, kernel
 from harness.routing.frr import BgpPeer, BgpRoute
@@ -54,6 +55,12 @@ class Router:
         self.bgp = Bgp(self.vty)
         self._netlink: socket.socket | None = None
         self._lock = threading.Lock()
+        #: Who has an address, as this router's ARP says: Linux's, or FreeBSD's where the topology says so.
+        self.arp: LinuxArp | FreebsdArp = (
+            FreebsdArp(backend, name)
+            if backend.topology.routers[name].arp == "freebsd"
+            else LinuxArp(backend, name, self.neighbours)
+        )
 
     def daemon(self, name: str) -> Process:
         """One of its FRR daemons: "zebra", "bgpd", ..."""

@@ -29,6 +29,10 @@ def up(
         list[Path] | None,
         typer.Option(metavar="PATH", help="A file or folder, applied instead of the topology's; repeatable."),
     ] = None,
+    time_scale: Annotated[
+        float | None,
+        typer.Option(metavar="K", help="Factor on the timers of FreeBSD's ARP and lblab's announcer, for the topology's."),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The lab's name; by default the topology's.")] = None,
     no_build: Annotated[bool, typer.Option("--no-build", help="Fail instead of building missing programs.")] = False,
     backend: Annotated[str, typer.Option(help="netns.")] = "netns",
@@ -54,6 +58,7 @@ def up(
             manifests=manifests or [],
             name=name,
             build=not no_build,
+            time_scale=time_scale,
             owner="none",
             progress=tell,
         )

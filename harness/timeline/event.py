@@ -30,6 +30,14 @@ STALE, FRESH = "bgp.stale", "bgp.fresh"
 SPEAKER_UP, SPEAKER_DOWN = "bgp.speaker_up", "bgp.speaker_down"
 FIB_ADD, FIB_REPLACE, FIB_DELETE = "fib.add", "fib.replace", "fib.del"
 NEIGHBOUR = "neighbour"
+#: A router with FreeBSD's ARP: an address is asked for; is known at a MAC; is known at another one; is asked for again
+#: because its entry is about to expire; has answered that; is forgotten unanswered; is forgotten because nobody has sent
+#: anything to it for long; its senders are told that it is down.
+ARP_ASKED, ARP_LEARNED, ARP_MOVED = "arp.incomplete", "arp.learned", "arp.moved"
+ARP_VERIFY, ARP_VERIFIED, ARP_EXPIRED = "arp.verify_request", "arp.verified", "arp.expired"
+ARP_TIMED_OUT, ARP_DOWN = "arp.timed_out", "arp.host_down"
+#: lblab's own announcer: begins to answer for an address, stops, is made silent, speaks again.
+ANNOUNCED, WITHDRAWN, MUTED, UNMUTED = "arp.announced", "arp.withdrawn", "arp.muted", "arp.unmuted"
 LINK_UP, LINK_DOWN, LINK_GONE = "link.up", "link.down", "link.gone"
 ADDRESS_ADD, ADDRESS_DELETE = "address.add", "address.del"
 SERVICE, ENDPOINTS, NODE, POD = "k8s.service", "k8s.endpoints", "k8s.node", "k8s.pod"

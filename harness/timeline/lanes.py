@@ -17,6 +17,7 @@ LANES = {
     "bgp": "BGP",
     "fib": "FIB",
     "neighbour": "ARP/NDP",
+    "arp": "ARP/NDP",
     "k8s": "Kubernetes",
     "log": "log",
     "blind": "blind",

@@ -44,6 +44,8 @@ class LabInfo:
     stand_ins: list[str]
     #: lblab's program for servers and probes.
     lablet: str
+    #: Topology.time_scale, or what was asked for instead.
+    time_scale: float = 1.0
 
 
 def root() -> Path:
