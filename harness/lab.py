@@ -330,7 +330,9 @@ def open_lab(
     topology = load(path)
     if time_scale is not None:
         if not 0 < time_scale <= 1:
-            raise UserError(f"a time scale of {time_scale:g} is not above 0 and at most 1", hint="0.02 is 50 times faster")
+            raise UserError(
+                f"a time scale of {time_scale:g} is not above 0 and at most 1", hint="0.02: fifty times faster"
+            )
         topology = topology.model_copy(update={"time_scale": time_scale})
     version, objects = choose(topology, cilium_version, manifests)
     objects, quickened = quicken(objects) if timers == "quick" else (objects, [])

@@ -43,7 +43,7 @@ class Node:
 
     @property
     def announcer(self) -> Announcer:
-        """lblab's own announcer, which runs while it is used as a context."""
+        """The node's announcer, lblab's own, which runs while it is used as a context."""
         return Announcer(self._backend, self.name)
 
     @property

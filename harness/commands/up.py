@@ -31,7 +31,9 @@ def up(
     ] = None,
     time_scale: Annotated[
         float | None,
-        typer.Option(metavar="K", help="Factor on the timers of FreeBSD's ARP and lblab's announcer, for the topology's."),
+        typer.Option(
+            metavar="K", help="Factor on FreeBSD's ARP timers and lblab's announcer; by default the topology's."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The lab's name; by default the topology's.")] = None,
     no_build: Annotated[bool, typer.Option("--no-build", help="Fail instead of building missing programs.")] = False,

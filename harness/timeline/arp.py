@@ -22,7 +22,9 @@ _TEXTS: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
     "verified": lambda host, d: f"{host}: {d['address']} is still at {d['at']}",
     "expired": lambda host, d: f"{host} forgets {d['address']}, which was at {d['from']}",
     "timed_out": lambda host, d: f"{host} forgets {d['address']}, which has not answered",
-    "host_down": lambda host, d: f"{host} has asked {d['try']} times for {d['address']}: its senders are told it is down",
+    "host_down": lambda host, d: (
+        f"{host} has asked {d['try']} times for {d['address']}: its senders are told it is down"
+    ),
     "announced": lambda host, d: f"{host} announces {d['address']}",
     "withdrawn": lambda host, d: f"{host} announces {d['address']} no more",
     "muted": lambda host, d: f"{host} leaves requests for {d['address']} unanswered",

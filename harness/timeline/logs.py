@@ -103,9 +103,7 @@ class LogFolder:
         names: Names of hosts by MAC.
     """
 
-    def __init__(
-        self, folder: Path, files: Mapping[str, str], clock: WallClock, names: Names | None = None
-    ) -> None:
+    def __init__(self, folder: Path, files: Mapping[str, str], clock: WallClock, names: Names | None = None) -> None:
         self.watch = FolderWatch(folder, blocking=False)
         self._files = {name: LogFile(folder / name, process, clock, names) for name, process in files.items()}
         self._begun = False

@@ -1,7 +1,7 @@
 """What clients lose behind a router with FreeBSD's ARP, from its timers: F0 to F6 of shared/facts/l2_and_lag.md, 2.3.
 
-u is when the router last heard an ARP packet from the address; packets to it flow all the time. Moments and durations are
-seconds of the clock of the caller; `Freebsd.scale` says how many of them one of FreeBSD's seconds is.
+u is when the router last heard an ARP packet from the address; packets to it flow all the time. Moments and durations
+are seconds of the clock of the caller; `Freebsd.scale` says how many of them one of FreeBSD's seconds is.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Visits:
 
 
 def two_announcers(arp: Freebsd, later: float) -> Visits:
-    """F6: two announcers answer every request, one of them `later` seconds after the other; the last one who speaks wins.
+    """F6: two announcers answer every request, one `later` seconds after the other; the last one who speaks wins.
 
     Each refresh begins u+1196 s after the slow one's answer; the fast one's is taken, then the slow one's.
     """
