@@ -63,6 +63,19 @@ def requests_lost(arp: Freebsd, heard: float, gratuitous: float) -> Prediction:
     return Prediction(outage, outage, outage, text, _SOURCE.format("F2"))
 
 
+def held(outage: Prediction, interval: float, packets: int = 16) -> Prediction:
+    """What is lost of a flow while an address is asked for: its last packets are held, and arrive with the answer.
+
+    Args:
+        outage: While the router has no entry.
+        interval: Between two packets of the flow, of the same seconds.
+        packets: net.link.ether.inet.maxhold. It does not scale: a flow in scaled time is held for longer.
+    """
+    late = interval * packets
+    low, likely, high = (max(0.0, value - late) for value in (outage.low, outage.likely, outage.high))
+    return Prediction(low, likely, high, f"{outage.formula} - {packets} packets held ({late:g} s)", outage.source)
+
+
 def leader_died(detected: float) -> Prediction:
     """F3: the leader is gone until the others have noticed and announce: Linux and FreeBSD alike.
 

@@ -1,0 +1,1 @@
+"""Addresses announced by ARP: what it costs when they move."""
