@@ -177,7 +177,7 @@ def one_run(lab: Lab) -> Course:
 def moves_of(lab: Lab, course: Course, row: str, address: str) -> list[tuple[float, str]]:
     """When an address moved, seconds after it was heard of, and where to."""
     second = lab.topology.time_scale * 1e9
-    found = lab.timeline.events(since_ns=course.heard[row]).of(event.ARP_MOVED, subject="freebsd", address=address)
+    found = lab.timeline.events(since_ns=course.heard[row] + 1).of(event.ARP_MOVED, subject="freebsd", address=address)
     ended = course[row].ended_ns
     return [((each.at_ns - course.heard[row]) / second, each.data["at"]) for each in found if each.at_ns < ended]
 
