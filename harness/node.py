@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+from harness.arp.announcer import Announcer
 from harness.backends.base import Backend
 from harness.cluster import Cluster
-from harness.l2.announcer import Announcer
 from harness.process import Process
 
 

@@ -8,9 +8,9 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 
+from harness.arp.router_arp import FreebsdArp, LinuxArp
 from harness.backends.base import Backend
 from harness.bgp import ESTABLISHED
-from harness.l2.router_arp import FreebsdArp, LinuxArp
 from harness.process import Process
 from harness.routing import frr, kernel
 from harness.routing.frr import BgpPeer, BgpRoute

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from harness.timeline import arp, event, logline
+from harness.timeline import arplog, event, logline
 from harness.timeline.clock import WallClock
 from harness.timeline.event import Event
 from harness.timeline.inotify import FolderWatch
@@ -53,7 +53,7 @@ class LogFile:
     def events(self, lines: Iterable[str], stamp: Stamp) -> Iterator[Event]:
         """Give the events of lines that were read at a moment."""
         for text in lines:
-            if (told := arp.parse(text, self._process, self._names)) is not None:
+            if (told := arplog.parse(text, self._process, self._names)) is not None:
                 yield told
                 continue
             line = logline.parse(text)

@@ -15,9 +15,9 @@ from functools import partial
 
 import pytest
 
+from harness.arp.frames import ArpFrame, Operation, Wire, metallb_gratuitous, rfc_gratuitous_reply, unicast_reply
+from harness.arp.router_arp import FreebsdArp
 from harness.errors import Untrusted
-from harness.l2.frames import ArpFrame, Operation, Wire, metallb_gratuitous, rfc_gratuitous_reply, unicast_reply
-from harness.l2.router_arp import FreebsdArp
 from harness.lab import Lab
 from harness.wait import let_pass, steady, until
 

@@ -14,10 +14,10 @@ from functools import partial
 
 import pytest
 
+from harness.arp.announcer import Announcer
+from harness.arp.router_arp import FreebsdArp
 from harness.errors import Untrusted
 from harness.expect import Expect
-from harness.l2.announcer import Announcer
-from harness.l2.router_arp import FreebsdArp
 from harness.lab import Lab
 from harness.measure import Measured, Probe, together
 from harness.timeline import event

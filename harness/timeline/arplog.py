@@ -30,6 +30,8 @@ _TEXTS: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
     "muted": lambda host, d: f"{host} leaves requests for {d['address']} unanswered",
     "unmuted": lambda host, d: f"{host} answers requests for {d['address']} again",
 }
+#: What the announcer tells; the rest is a router's.
+_ANNOUNCER = frozenset({"announced", "withdrawn", "muted", "unmuted"})
 
 
 def parse(line: str, process: str, names: Names) -> Event | None:
@@ -51,6 +53,7 @@ def parse(line: str, process: str, names: Names) -> Event | None:
     if kind not in _TEXTS:
         return None
     host = process.partition("/")[0]
+    group = "announcer" if kind in _ANNOUNCER else "arp"
     for key, who in (("mac", "at"), ("before", "from")):
         if told.get(key):
             data[who] = names.of(told[key])
@@ -58,4 +61,4 @@ def parse(line: str, process: str, names: Names) -> Event | None:
         text = _TEXTS[kind](host, data)
     except KeyError:  # a line that was cut off, or of another version
         return None
-    return Event(at, f"arp {host}", f"arp.{kind}", host, text, _RESOLUTION_NS, data)
+    return Event(at, f"{group} {host}", f"{group}.{kind}", host, text, _RESOLUTION_NS, data)

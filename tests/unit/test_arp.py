@@ -13,15 +13,15 @@ from typing import Any, cast
 
 import pytest
 
+from harness.arp.announcer import Announcer, leader
+from harness.arp.frames import BROADCAST, ArpFrame, metallb_gratuitous, rfc_gratuitous_reply, unicast_reply
+from harness.arp.router_arp import ArpCounters, ArpEntry, FreebsdArp, LinuxArp
 from harness.backends.base import Backend
 from harness.backends.netns import plan
 from harness.backends.netns.backend import stand_ins
 from harness.binaries import Binaries
-from harness.l2.announcer import Announcer, leader
-from harness.l2.frames import BROADCAST, ArpFrame, metallb_gratuitous, rfc_gratuitous_reply, unicast_reply
-from harness.l2.router_arp import ArpCounters, ArpEntry, FreebsdArp, LinuxArp
 from harness.routing.kernel import Neighbour
-from harness.timeline import arp, event, journal
+from harness.timeline import arplog, event, journal
 from harness.timeline.event import Event
 from harness.timeline.names import Names
 from harness.topology import load
@@ -64,7 +64,7 @@ def test_the_leader_is_the_one_that_the_go_program_elects() -> None:
 
 def told(**fields: Any) -> Event | None:
     line = json.dumps({"now_ns": 7, "address": VIP, "interface": "vlan0130", **fields}, separators=(",", ":"))
-    return arp.parse(line, "freebsd/arp-freebsd", Names(NAMES))
+    return arplog.parse(line, "freebsd/arp-freebsd", Names(NAMES))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_the_daemon_logs_is_an_event(fields: dict[str, Any], kind: str, tex
     ],
 )
 def test_other_lines_are_none(line: str) -> None:
-    assert arp.parse(line, "freebsd/arp-freebsd", Names({})) is None
+    assert arplog.parse(line, "freebsd/arp-freebsd", Names({})) is None
 
 
 # -- a router's table ------------------------------------------------------------------------------------------------
