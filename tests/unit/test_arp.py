@@ -179,7 +179,11 @@ def test_a_linux_router_is_read_from_its_kernel_and_the_timeline(path: Path) -> 
     router = LinuxArp(backend(path), "linux", lambda: table)
     assert router.entry(VIP) == ArpEntry(VIP, "REACHABLE", WORKER2, "worker2")
     assert router.entry("192.168.130.101") == ArpEntry("192.168.130.101", "FAILED", None, None)
-    steps = [(None, WORKER1, "REACHABLE"), (WORKER1, WORKER1, "STALE"), (WORKER1, WORKER2, "STALE")]
+    steps: list[tuple[str | None, str | None, str | None]] = [
+        (None, WORKER1, "REACHABLE"),
+        (WORKER1, WORKER1, "STALE"),
+        (WORKER1, WORKER2, "STALE"),
+    ]
     steps += [(WORKER2, WORKER2, "PROBE"), (WORKER2, None, "FAILED"), (WORKER1, None, None)]
     writer = journal.Journal(path / journal.FILE)
     for number, (before, mac, state) in enumerate(steps):
@@ -212,7 +216,15 @@ def test_the_announcer_is_told_in_its_words(path: Path) -> None:
 
 def test_only_a_router_with_freebsds_arp_has_the_daemon(tmp_path: Path) -> None:
     nowhere = Path("/nowhere")
-    binaries = Binaries(*[nowhere] * 3, node_agent=nowhere, lablet=Path("/lablet"), seed=nowhere, provenance={})
+    binaries = Binaries(
+        kube=nowhere,
+        cilium_bgp=nowhere,
+        cilium_operator=nowhere,
+        node_agent=nowhere,
+        lablet=Path("/lablet"),
+        seed=nowhere,
+        provenance={},
+    )
     processes = {one.name: one for one in plan._arp(TOPOLOGY, binaries, tmp_path)}
     assert set(processes) == {"freebsd/arp-freebsd", "worker1/announce", "worker2/announce"}
     argv = processes["freebsd/arp-freebsd"].argv

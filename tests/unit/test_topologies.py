@@ -30,7 +30,7 @@ def test_a_topology_of_lblab_is_whole(file: Path) -> None:
     everything = [one for choice in lab.manifests for path in choice.first_served for one in manifests.load(path)]
     assert {"Service", "Deployment", "CiliumLoadBalancerIPPool"} <= {one.kind for one in everything}
     check_peers(lab, everything)
-    assert peers_of(everything)
+    assert peers_of(everything) or lab.name == "router-arp"  # whose addresses scenarios announce
     assert all(
         not POOL.overlaps(subnet) for net in lab.networks.values() for subnet in net.subnet if subnet.version == 4
     )
