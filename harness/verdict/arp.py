@@ -76,14 +76,15 @@ def held(outage: Prediction, interval: float, packets: int = 16) -> Prediction:
     return Prediction(low, likely, high, f"{outage.formula} - {packets} packets held ({late:g} s)", outage.source)
 
 
-def leader_died(detected: float) -> Prediction:
+def leader_died(detected: float, heard: float = _HEARD) -> Prediction:
     """F3: the leader is gone until the others have noticed and announce: Linux and FreeBSD alike.
 
     Args:
         detected: Seconds from its death to the first gratuitous ARP of the next leader.
+        heard: At most so long until packets take the other way; less in a lab, where it does not scale.
     """
     text = f"noticed after {detected:g} s + gratuitous ARP"
-    return Prediction(detected, detected, detected + _HEARD, text, _SOURCE.format("F3"))
+    return Prediction(detected, detected, detected + heard, text, _SOURCE.format("F3"))
 
 
 def leader_flapped(away: float, handshake: float | None = None) -> Prediction:

@@ -206,7 +206,7 @@ def test_the_formulas(lab: Lab, expect: Expect) -> None:
         report.outage("F1", "briefly-silent", silence("briefly-silent"))
         unanswered = formulas.requests_lost(timers, since["unanswered"], done["unanswered end"])
         report.outage("F2", "unanswered", formulas.held(unanswered, 1 / _RATE_HELD))
-        report.outage("F3", "died", formulas.leader_died(done["died end"] - done["died"]))
+        report.outage("F3", "died", formulas.leader_died(done["died end"] - done["died"], heard=0))
         report.outage("F4", "flapped", formulas.leader_moved())
         report.outage("F5", "lost", formulas.announcement_lost(timers, since["lost"], None))
         died = done["lost-and-dead"]
