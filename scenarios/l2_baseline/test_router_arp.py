@@ -121,6 +121,7 @@ def test_a_frame_against_an_entry(lab: Lab, address: str, row: Row) -> None:
     at = {router: partial(holder, lab, router, address) for router in ROUTERS}
     until("freebsd to take it", at["freebsd"], lambda host: host == "worker2", within=1)
     assert lab.router("freebsd").arp.moves(address) == 1
+    assert f"arp: {address} moved from " in lab.router("freebsd").daemon("arp-freebsd").log()
     if row.linux_takes_it:
         until("linux to take it", at["linux"], lambda host: host == "worker2", within=1)
         assert lab.router("linux").arp.moves(address) == 1

@@ -205,7 +205,8 @@ BAD = [
     ("  client:", "  worker1:", 't.yaml:25: the name "worker1" is in use twice: in nodes and in clients'),
     ("  r2:\n", "  r3:\n    arp: freebsd\n    interfaces: {lan: {address: 192.168.20.3, device: eth0}}\n  r2:\n",
      "t.yaml:17: router r3 has FreeBSD's ARP, but no IPv4 address in a network with nodes (leave arp out)"),
-    ("  r2:\n", "  r2:\n    arp: openbsd\n", 't.yaml:17: routers.r2.arp: should be \'linux\' or \'freebsd\', not "openbsd"'),
+    ("  r2:\n", "  r2:\n    arp: openbsd\n",
+     't.yaml:17: routers.r2.arp: should be \'linux\' or \'freebsd\', not "openbsd"'),
     ("  worker2:", "  worker1:", 't.yaml:23: key "worker1" is given twice (first on line 22)'),
     ("name: t\n", "name: T 1\n",
      "t.yaml:1: \"T 1\" is not a DNS label (lower-case letters, digits and '-', at most 63 characters, "
