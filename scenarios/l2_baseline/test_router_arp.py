@@ -84,9 +84,9 @@ def holder(lab: Lab, router: str, address: str) -> str | None:
 
 def learn(lab: Lab, address: str) -> int:
     """Let both routers resolve an address to worker1; gives when the first packet was sent."""
-    begun = time.monotonic_ns()
     with lab.node("worker1").announcer as announcer:
         announcer.announce(address, gratuitous=False)
+        begun = time.monotonic_ns()
         packets(lab, address)
         for router in ROUTERS:
             until(
@@ -178,9 +178,13 @@ def test_nobody_answers(lab: Lab, address: str) -> None:
         sender.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         sender.connect((address, 9))
 
+        sent: list[float] = []  # at least one of FreeBSD's seconds apart, so each asks again
+
         def refused() -> bool:
             try:
                 sender.send(b"?")
+                if not sent or time.monotonic() - sent[-1] >= second:
+                    sent.append(time.monotonic())
             except OSError as error:
                 if error.errno != errno.EHOSTUNREACH:
                     raise
@@ -193,11 +197,14 @@ def test_nobody_answers(lab: Lab, address: str) -> None:
         # the first question is asked at once, the fifth when the fourth second of the uptime after it begins
         assert told > 3 * second, f"told after {told / second:.1f} of FreeBSD's seconds"
         asked, begun = arp.counters(address).requests, time.monotonic()
+        sent.clear()
         until(
             "packets for 20 s", refused, lambda _: time.monotonic() - begun > 20 * second, within=5, every=second / 10
         )
         more, passed = arp.counters(address).requests - asked, time.monotonic() - begun
-        assert passed / second - 4 <= more <= passed / second + 1, f"{more} questions in {passed / second:.1f} seconds"
+        # on a busy machine the daemon may get packets of two seconds at once
+        assert 0.8 * len(sent) <= more <= passed / second + 1, f"{more} questions in {passed / second:.1f} seconds"
+        assert len(sent) > 5, "there was no traffic that could have asked"
         entry = arp.entry(address)
         assert entry is not None
         assert entry.state == "INCOMPLETE"
