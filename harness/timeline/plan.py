@@ -19,9 +19,12 @@ class HostPlan:
     Attributes:
         routes: Whether its routes matter.
         ports: What its links are called in events, by device.
+        strangers: Whether neighbours matter that are no hosts of the lab. Where FreeBSD's ARP is stood in for, its
+            daemon tells of them, and what the kernel says is only what the daemon has told it.
     """
 
     routes: bool = False
+    strangers: bool = True
     ports: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -46,7 +49,7 @@ class RecorderPlan:
     Attributes:
         journal: The file that events are appended to.
         socket: A UNIX socket on which the recorder answers when it has written what there was.
-        names: Hosts by address.
+        names: Hosts by address and by MAC.
         hosts: Hosts whose kernels are followed.
         routers: Routers whose bgpd is followed.
         kubeconfig: How the API server is reached from `kube_host`; None without Kubernetes.
