@@ -84,6 +84,8 @@ def node_folder(folder: Path, node: str) -> Path:
 def l2_responder_socket(folder: Path, node: str) -> Path:
     """Where what answers ARP in place of Cilium's BPF program is programmed."""
     return node_folder(folder, node) / "l2-responder.sock"
+
+
 def arp_socket(folder: Path, router: str) -> Path:
     """Where the ARP daemon of a router answers."""
     return folder / "arp" / f"{router}.sock"
