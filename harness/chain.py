@@ -20,6 +20,7 @@ from harness.owner import Owner
 from harness.service import addresses_of
 
 if TYPE_CHECKING:
+    from harness.client import Client
     from harness.lab import Lab
 
 #: Connections for each next hop, and at the most: with 6 for each of 2, one in 2000 looks misses a next hop.
@@ -220,7 +221,6 @@ def _owned(lab: Lab, owners: Mapping[str, Owner]) -> Iterator[Link]:
 def _datapath(lab: Lab, seen: Snapshot, wanted: Expected, owners: Mapping[str, Owner]) -> Iterator[Link]:
     if not lab.clients:
         return
-    client = lab.client()
     announced = {prefix.partition("/")[0] for _, prefix in wanted.announcers}
     announced |= {address for address, owner in owners.items() if owner.node}
     for service in seen.services:
@@ -230,6 +230,7 @@ def _datapath(lab: Lab, seen: Snapshot, wanted: Expected, owners: Mapping[str, O
         if port is None or not addresses or not seen.backends.get(name):
             continue
         for address in addresses:
+            client = _client_of(lab, wanted, address)
             host = f"[{address}]" if ":" in address else address
             # enough connections that every next hop is tried: one that has no rules yet would send them back
             hops = max(
@@ -243,6 +244,16 @@ def _datapath(lab: Lab, seen: Snapshot, wanted: Expected, owners: Mapping[str, O
                 slowest = max(answer.seconds for answer in answers) * 1e3
                 by = ", ".join(sorted({answer.node or "?" for answer in answers}))
                 yield Link("datapath", f"{client.name} to {name}", True, f"{by} in at most {slowest:.1f} ms")
+
+
+def _client_of(lab: Lab, wanted: Expected, address: str) -> Client:
+    """A client whose own router hears of an address; the first one where that is any of them."""
+    routers = {str(own): name for own, name in lab.topology.router_addresses().items()}
+    hearing = {routers.get(peer) for peer, prefix in wanted.announcers if prefix.startswith(f"{address}/")}
+    for name, client in lab.clients.items():
+        if hearing & {routers.get(str(gateway)) for gateway in lab.topology.gateway_of(name)}:
+            return client
+    return lab.client()
 
 
 def _difference(lab: Lab, seen: set[str], hops: set[str]) -> str:

@@ -7,7 +7,21 @@ import sys
 
 import typer
 
-from harness.commands import build, doctor, fault, graph, hosts, labs, objects, probe, schema, status, timeline, up
+from harness.commands import (
+    build,
+    doctor,
+    fault,
+    graph,
+    hosts,
+    labs,
+    objects,
+    probe,
+    schema,
+    scorecard,
+    status,
+    timeline,
+    up,
+)
 from harness.errors import LblabError
 
 app = typer.Typer(
@@ -27,6 +41,7 @@ app.add_typer(fault.app, name="fault")
 app.command()(probe.probe)
 app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
+app.command()(scorecard.scorecard)
 app.command()(timeline.timeline)
 app.command()(graph.graph)
 app.command()(labs.down)

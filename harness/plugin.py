@@ -85,6 +85,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "lab(topology=None, timers=None, fresh=False): a scenario's topology (a name or file), timers, or its own lab",
     )
+    config.addinivalue_line(
+        "markers",
+        "scorecard(event, **columns): its outages stand in the table at the end, under the column of each probe's name",
+    )
     facts: list[dict[str, Any]] = []
     known: set[Path] = set()
     config.stash[_facts] = facts
@@ -257,6 +261,12 @@ def expect(request: pytest.FixtureRequest) -> Iterator[Expect]:
     yield decides
     record = request.node.stash.setdefault(_record, results.Record(request.node.nodeid))
     record.measured = decides.records
+    marker = request.node.get_closest_marker("scorecard")
+    if marker is not None and decides.records:
+        from harness.testing import score
+
+        told = score.cells(marker.args[0], marker.kwargs, decides.records)
+        request.node.user_properties.append((results.SCORECARD, told))
 
 
 @pytest.fixture
@@ -402,6 +412,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     facts: list[dict[str, Any]] = config.stash[_facts]
     for line in summary.summarise(outcomes, facts):
         terminalreporter.write_line(line.text, **({line.colour: True} if line.colour else {}))
+    told = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport)
+        for name, value in report.user_properties
+        if name == results.SCORECARD
+    ]
+    if told:
+        from harness.testing import score
+
+        terminalreporter.section("scorecard")
+        for text in score.lines(score.rows(map(str, told))):
+            terminalreporter.write_line(text)
 
 
 def _is_scenario(report: pytest.TestReport) -> bool:

@@ -12,6 +12,9 @@ from typing import Any
 
 from harness.errors import UserError
 
+#: The property under which a scenario's part of the scorecard reaches the process that prints it.
+SCORECARD = "lab.scorecard"
+
 
 @dataclass
 class Record:

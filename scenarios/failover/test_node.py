@@ -56,24 +56,28 @@ def silently(
         )
 
 
+@pytest.mark.scorecard("node dies silently", graceful="cilium-bgp-gr", plain="cilium-bgp")
 @pytest.mark.lab(topology="failover")
 def test_silent(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """All packets of the node are lost in between: hold time without graceful restart, hold + restart time with it."""
     silently(lab, expect, negotiated, row, NodeSilent("worker1"))
 
 
+@pytest.mark.scorecard("node loses IP, still answers ARP", graceful="cilium-bgp-gr", plain="cilium-bgp")
 @pytest.mark.lab(topology="failover")
 def test_silent_for_ip_only(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """The node still answers ARP: for BGP that changes nothing (it does for L2: facts/l2_and_lag.md, section 7)."""
     silently(lab, expect, negotiated, row, NodeSilent("worker1", arp=False))
 
 
+@pytest.mark.scorecard("node's link down", graceful="cilium-bgp-gr", plain="cilium-bgp")
 @pytest.mark.lab(topology="failover")
 def test_link_down_at_the_node(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """The node's interface goes down; behind a switch the router's carrier stays, so only the hold timer tells."""
     silently(lab, expect, negotiated, row, LinkDown("worker1"))
 
 
+@pytest.mark.scorecard("node loses its power", graceful="cilium-bgp-gr", plain="cilium-bgp")
 @pytest.mark.lab(topology="failover")
 def test_power_loss(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """Everything on the node ends at once and nobody hears it."""
@@ -118,6 +122,7 @@ def test_user_space_ends(lab: Lab, expect: Expect, negotiated: BgpTimers, row: R
         expect.outage(measured, max_ms=predicted.high * 1e3 + 500, predicted=predicted)
 
 
+@pytest.mark.scorecard("node shut down in order", graceful="cilium-bgp-gr", plain="cilium-bgp")
 @pytest.mark.lab(topology="failover", fresh=True)  # the drained pods stay where they went
 def test_shut_down_in_order(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """Drain, take the label off, stop, power off (facts/cilium.md 3.4, S4): both routers are told, and no flow waits.
@@ -135,6 +140,7 @@ def test_shut_down_in_order(lab: Lab, expect: Expect, negotiated: BgpTimers, row
         expect.outage([run[mode] for run in runs], max_ms=400, predicted=predicted)
 
 
+@pytest.mark.scorecard("node drained", graceful="cilium-bgp-gr", plain="cilium-bgp")
 @pytest.mark.lab(topology="failover")
 def test_label_removed(lab: Lab, expect: Expect, row: Row) -> None:
     """A node that is deselected goes on forwarding what still reaches it: not one packet is lost."""

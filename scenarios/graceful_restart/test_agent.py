@@ -33,6 +33,7 @@ def up_again(lab: Lab) -> None:
         router.wait_established(lab.node("worker1").address)
 
 
+@pytest.mark.scorecard("announcer, the only one, is back after 1 s", both="cilium-bgp-gr", none="cilium-bgp")
 @POLICIES
 @pytest.mark.parametrize("fault", [AgentKilled, AgentStopped])
 def test_back_inside_the_window(
