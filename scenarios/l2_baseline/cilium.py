@@ -19,7 +19,7 @@ LABEL, VALUE = "announce", "l2"
 _RATE, _FLOWS = 50, 4
 _RESOLUTION_MS = 50
 #: /proc/net/tcp's column `st`; its columns are described in Linux' Documentation/networking/proc_net_tcp.rst.
-_TCP_ESTABLISHED = "01"
+_TCP_ESTABLISHED, _TCP_SYN_SENT = "01", "02"
 
 
 class Announced:
@@ -91,10 +91,11 @@ class Announced:
         )
 
     def _sent_again(self, node: str) -> int:
-        """How many established connections of a node to the API server have unanswered retransmissions."""
+        """How many connections of a node to the API server have unanswered retransmissions."""
         rows = [line.split() for line in self._lab.node(node).exec(["cat", "/proc/net/tcp"]).stdout.splitlines()[1:]]
         port = f":{API_PORT:04X}"
-        return sum(row[2].endswith(port) and row[3] == _TCP_ESTABLISHED and int(row[6], 16) > 0 for row in rows)
+        alive = [row for row in rows if row[2].endswith(port) and row[3] in (_TCP_ESTABLISHED, _TCP_SYN_SENT)]
+        return sum(int(row[6], 16) > 0 for row in alive)
 
     def measure(self, act: Callable[[], None], *, at_router: set[str] | None = None) -> Measured:
         """Measure what the client loses while something is done; the lab is whole, and the router has an entry.

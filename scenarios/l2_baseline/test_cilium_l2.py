@@ -77,7 +77,9 @@ def test_agent_stopped(lab: Lab, expect: Expect, announced: Announced) -> None:
             answering.append(announced.answering() == ({other} if cleans_up else ANNOUNCERS))
             announced.wait_answering({other}, within=announced.lease.duration + _MARGIN)
             fault.undo()
-            steady("the lease", announced.service.lease_holder, lambda seen: seen == other, window=2)
+            # it does not take it back
+            window = announced.lease.duration
+            steady("the lease", announced.service.lease_holder, lambda seen: seen == other, window=window)
 
         return announced.measure(act)
 
