@@ -1,5 +1,5 @@
-// Command lablet is the traffic end of a lab: a pod's server, the prober that measures outages, a packet tap, a relay, and
-// what answers ARP in place of Cilium's BPF program.
+// Command lablet is lblab's own part of a lab: a pod's server, the prober that measures outages, a packet tap, a relay, and
+// stand-ins: for a FreeBSD router's ARP, for an announcer, and for what answers ARP in Cilium's BPF program.
 //
 // It is one static program without configuration files, so the same file runs in a network namespace and, copied in,
 // in any container.
@@ -13,6 +13,8 @@ import (
 	"os"
 	"runtime/debug"
 
+	"lblab/lablet/internal/announce"
+	"lblab/lablet/internal/arpfreebsd"
 	"lblab/lablet/internal/forward"
 	"lblab/lablet/internal/l2responder"
 	"lblab/lablet/internal/prober"
@@ -32,6 +34,8 @@ var commands = []command{
 	{"tap", "log the probe packets that pass an interface", tap.Main},
 	{"l2-responder", "answer ARP for the addresses that Cilium's L2 announcer gives a node", l2responder.Main},
 	{"forward", "accept on an inherited listening socket and relay to another address", forward.Main},
+	{"arp-freebsd", "keep a router's ARP entries as FreeBSD does", arpfreebsd.Main},
+	{"announce", "answer ARP for addresses as MetalLB's speaker does, with times that can be scaled", announce.Main},
 }
 
 // heapGrowth in percent makes the collector start at 1 MB instead of 4: a lab has many pods, and none needs more.

@@ -6,28 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 
 	"lblab/lablet/internal/clock"
 )
-
-// listenControl binds the control socket; a file that a killed server left behind is replaced.
-func listenControl(path string) (net.Listener, error) {
-	listener, err := net.Listen("unix", path)
-	if err == nil {
-		return listener, nil
-	}
-	if probe, dialError := net.Dial("unix", path); dialError == nil {
-		probe.Close()
-		return nil, fmt.Errorf("another server answers on %s", path)
-	}
-	if removeError := os.Remove(path); removeError != nil {
-		return nil, err
-	}
-	return net.Listen("unix", path)
-}
 
 func (s *Server) serveControl(listener net.Listener) {
 	for {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"lblab/lablet/internal/clock"
+	"lblab/lablet/internal/commands"
 )
 
 // Server is one pod.
@@ -116,7 +117,7 @@ func (s *Server) start(ctx context.Context, ports []port, control string) (conte
 	if control == "" {
 		return ctx, nil
 	}
-	listener, err := listenControl(control) // last, so that the socket's presence says that the ports answer
+	listener, err := commands.Listen(control) // last, so that the socket's presence says that the ports answer
 	if err != nil {
 		s.stop()
 		return nil, err

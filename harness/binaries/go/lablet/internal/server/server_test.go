@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"lblab/lablet/internal/clock"
+	"lblab/lablet/internal/commands"
 	"lblab/lablet/internal/wire"
 )
 
@@ -365,7 +366,7 @@ func TestControlExplainsItself(t *testing.T) {
 	if !ready.Ready || ready.Instance != "000000000000002a" {
 		t.Errorf("ready %+v", ready)
 	}
-	if _, err := listenControl(control); err == nil {
+	if _, err := commands.Listen(control); err == nil {
 		t.Error("the socket of a living server was taken over")
 	}
 }
