@@ -331,6 +331,7 @@ def open_lab(
     name: str | None = None,
     build: bool = True,
     timers: Literal["quick", "manifest"] = "manifest",
+    time_scale: float | None = None,
     owner: Literal["process", "none"] = "process",
     progress: Progress = lambda _: None,
     metallb_version: str | None = None,
@@ -346,6 +347,7 @@ def open_lab(
         name: The lab's name; by default the topology's name and this process's PID.
         build: Build missing binaries; otherwise a missing one is an error.
         timers: The manifests' own, or cut down to seconds (`harness.cilium.timers.QUICK`).
+        time_scale: Instead of the topology's: the factor on FreeBSD's ARP and lblab's announcer.
         owner: "process": the lab ends with this process; "none": it stays until it is closed by name.
         progress: Told each stage.
         metallb_version: Exact, a minor, or "auto" (None): the newest known. It runs if a manifest is of metallb.io, or
@@ -361,6 +363,12 @@ def open_lab(
         raise UserError(f"the backend '{backend}' is not there yet", hint="use netns")
     path = Path(topology_file)
     topology = load(path)
+    if time_scale is not None:
+        if not 0 < time_scale <= 1:
+            raise UserError(
+                f"a time scale of {time_scale:g} is not above 0 and at most 1", hint="0.02: fifty times faster"
+            )
+        topology = topology.model_copy(update={"time_scale": time_scale})
     version, objects = choose(topology, cilium_version, manifests)
     with_metallb = metallb_versions.choose(topology, objects, metallb_version)
     objects, quickened = quicken(objects) if timers == "quick" else (objects, [])

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+from harness.arp.announcer import Announcer
 from harness.backends.base import Backend
 from harness.cluster import Cluster
 from harness.process import Process
@@ -54,6 +55,11 @@ class Node:
     def kubelet(self) -> Process:
         """The kubelet; on the embedded lab lblab's node agent stands in for it."""
         return Process(self._backend, f"{self.name}/node-agent")
+
+    @property
+    def announcer(self) -> Announcer:
+        """The node's announcer, lblab's own, which runs while it is used as a context."""
+        return Announcer(self._backend, self.name)
 
     @property
     def labels(self) -> dict[str, str]:

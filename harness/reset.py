@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,8 @@ class Baseline:
             LabError: when a router's configuration was left changed: only a new lab is clean again.
             WaitTimeout: when routes or packets do not come back.
         """
-        done = [f"started {name}" for name in self._start_missing(lab)]
+        done = [f"stopped {name}" for name in self._stop_extra(lab)]
+        done += [f"started {name}" for name in self._start_missing(lab)]
         for name, router in lab.routers.items():
             if router.running_config() != self.configs[name]:
                 raise LabError(f"{name}'s running configuration was left changed")
@@ -93,6 +95,18 @@ class Baseline:
             within=_BACK_WITHIN,
         )
         return done
+
+    def _stop_extra(self, lab: Lab) -> list[str]:
+        """End what a scenario has started and left running, such as an announcer."""
+        extra = [
+            name
+            for name, state in lab.backend.processes().items()
+            if name not in self.processes and state.pid is not None
+        ]
+        for name in extra:
+            lab.backend.signal(name, signal.SIGKILL)
+            lab.backend.wait_ended(name, _BACK_WITHIN)
+        return extra
 
     def _start_missing(self, lab: Lab) -> list[str]:
         missing = [

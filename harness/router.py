@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 
+from harness.arp.router_arp import FreebsdArp, LinuxArp
 from harness.backends.base import Backend
 from harness.bgp import ESTABLISHED
 from harness.errors import LabError
@@ -56,6 +57,12 @@ class Router:
         self.bgp = Bgp(self.vty)
         self._netlink: socket.socket | None = None
         self._lock = threading.Lock()
+        #: Who has an address, as this router's ARP says: Linux's, or FreeBSD's where the topology says so.
+        self.arp: LinuxArp | FreebsdArp = (
+            FreebsdArp(backend, name)
+            if backend.topology.routers[name].arp == "freebsd"
+            else LinuxArp(backend, name, self.neighbours)
+        )
 
     def daemon(self, name: str) -> Process:
         """One of its FRR daemons: "zebra", "bgpd", ..."""

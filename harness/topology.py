@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -149,6 +149,9 @@ class Router(Model):
     """os-frr's forms (general, bgp, bfd, static), with the field names that config.xml has."""
     frr_config: LocalPath | None = None
     """An FRR configuration that is used unchanged, as UniFi gateways take it; relative to this file."""
+    arp: Literal["linux", "freebsd"] = "linux"
+    """Whose ARP it has. freebsd: in its networks with nodes, lblab's ARP daemon keeps the entries of all addresses that
+    no host of this file has (those of LoadBalancer services) as OPNsense's kernel would; the rest is Linux's."""
 
 
 class ControlPlane(Model):
@@ -301,6 +304,9 @@ class Topology(Model):
     """Cilium's own settings."""
     manifests: tuple[Annotated[ManifestChoice, BeforeValidator(_choice)], ...] = ()
     """Kubernetes manifests, applied in this order."""
+    time_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the timers of FreeBSD's ARP and of lblab's own announcer, and on nothing else: with 0.02 an ARP entry
+    lives 24 s instead of 1200."""
 
     def with_prefix(self, network: str, address: IPAddress) -> IPInterface:
         """An address with the prefix length of its network.
@@ -331,6 +337,20 @@ class Topology(Model):
 
     def _link(self, network: str, device: str, addresses: Iterable[IPAddress]) -> Link:
         return Link(network, device, tuple(self.with_prefix(network, address) for address in addresses))
+
+    def arp_networks(self, router: str) -> tuple[str, ...]:
+        """The networks in which a router's ARP entries of LoadBalancer addresses matter: those with nodes."""
+        with_nodes = {node.network for node in self.nodes.values()}
+        return tuple(network for network in self.routers[router].interfaces if network in with_nodes)
+
+    def addresses_in(self, network: str) -> tuple[IPAddress, ...]:
+        """Every address that a host of this file has in a network."""
+        found = [address for router in self.routers.values() for address in _in(router, network)]
+        if self.control_plane.network == network:
+            found += self.control_plane.address
+        for host in (*self.nodes.values(), *self.clients.values()):
+            found += host.address if host.network == network else ()
+        return tuple(found)
 
     def network_of(self, host: str) -> str:
         """The network that a node or a client is in."""
@@ -372,6 +392,10 @@ class Topology(Model):
         """A node's share of each pod CIDR: a /24 of an IPv4 one, a /64 of an IPv6 one, in the file's order of nodes."""
         place = list(self.nodes).index(node)
         return tuple(share(cidr, place) for cidr in self.cluster.pod_cidrs)
+
+
+def _in(router: Router, network: str) -> tuple[IPAddress, ...]:
+    return router.interfaces[network].address if network in router.interfaces else ()
 
 
 def load(path: Path | str) -> Topology:

@@ -182,9 +182,17 @@ def _routers(topology: Topology) -> Iterator[Problem]:
         if router.os_frr is not None and router.frr_config is not None:
             message = f"router {name} has both osFrr and frrConfig"
             yield Problem(("routers", name, "frrConfig"), message, "keep one of them")
+        if router.arp == "freebsd" and not _has_arp(topology, name):
+            message = f"router {name} has FreeBSD's ARP, but no IPv4 address in a network with nodes"
+            yield Problem(("routers", name, "arp"), message, "leave arp out")
         if router.os_frr is not None:
             yield from _neighbors(topology, name)
             yield from _form_interfaces(name, router)
+
+
+def _has_arp(topology: Topology, name: str) -> bool:
+    networks = [topology.routers[name].interfaces[network] for network in topology.arp_networks(name)]
+    return any(address.version == 4 for interface in networks for address in interface.address)
 
 
 def _neighbors(topology: Topology, name: str) -> Iterator[Problem]:

@@ -102,6 +102,15 @@ class Backend(Protocol):
     def vty_folder(self, router: str) -> Path:
         """Where the UNIX sockets of a router's FRR daemons are (`bgpd.vty`, ...)."""
 
+    def arp_socket(self, router: str) -> Path:
+        """Where the ARP daemon of a router with FreeBSD's ARP answers."""
+
+    def announcer_socket(self, node: str) -> Path:
+        """Where a node's announcer takes commands, while it runs."""
+
+    def hosts_by_mac(self) -> Mapping[str, str]:
+        """Routers, nodes and clients by the MACs of their interfaces."""
+
     def processes(self) -> dict[str, ProcessState]:
         """Every daemon of the lab by its name, `<host>/<program>`."""
 

@@ -29,6 +29,12 @@ def up(
         list[Path] | None,
         typer.Option(metavar="PATH", help="A file or folder, applied instead of the topology's; repeatable."),
     ] = None,
+    time_scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="K", help="Factor on FreeBSD's ARP timers and lblab's announcer; by default the topology's."
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The lab's name; by default the topology's.")] = None,
     metallb_version: Annotated[
         str,
@@ -65,6 +71,7 @@ def up(
             manifests=manifests or [],
             name=name,
             build=not no_build,
+            time_scale=time_scale,
             owner="none",
             progress=tell,
             metallb_version=metallb_version,

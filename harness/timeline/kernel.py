@@ -65,6 +65,7 @@ class KernelWatch:
         ports: Its links that matter, and what they are called in events, by device; without them all links matter. A
             node has a link for each pod.
         routes: Whether its routes matter; a node has one for each pod.
+        strangers: Whether neighbours matter that are no hosts of the lab.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class KernelWatch:
         *,
         ports: Mapping[str, str] | None = None,
         routes: bool = True,
+        strangers: bool = True,
     ) -> None:
         self.host = host
         self.source = f"rtnetlink {host}"
         self._names = names
         self._ports = dict(ports or {})
         self._with_routes = routes
+        self._with_strangers = strangers
         self._marshal = MarshalRtnl()
         self._asking = make_socket()
         self._asking.settimeout(5)
@@ -178,7 +181,7 @@ class KernelWatch:
         now = kernel.neighbour_of(message)
         if now is None or message["family"] not in (socket.AF_INET, socket.AF_INET6) or now.state == "NOARP":
             return
-        if not now.address.startswith(_NOISE):
+        if self._knows(now.address):
             yield from self._neighbour_change(now.address, None if gone else now, stamp, self.source)
 
     def _neighbour_change(self, address: str, now: Neighbour | None, stamp: Stamp, source: str) -> Iterator[Event]:
@@ -286,7 +289,12 @@ class KernelWatch:
         found: list[Neighbour] = []
         for family in (socket.AF_INET, socket.AF_INET6):
             found += kernel.neighbours(self._asking, family)
-        return {n.address: n for n in found if n.state != "NOARP" and not n.address.startswith(_NOISE)}
+        return {n.address: n for n in found if n.state != "NOARP" and self._knows(n.address)}
+
+    def _knows(self, neighbour: str) -> bool:
+        """Whether a neighbour matters."""
+        stranger = self._names.of(neighbour) == neighbour
+        return not neighbour.startswith(_NOISE) and (self._with_strangers or not stranger)
 
 
 def _link_of(message: Any) -> _Link:

@@ -18,6 +18,7 @@ LANES = {
     "fib": "FIB",
     "neighbour": "ARP/NDP",
     "arp": "ARP/NDP",
+    "announcer": "ARP/NDP",
     "k8s": "Kubernetes",
     "log": "log",
     "blind": "blind",

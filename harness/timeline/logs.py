@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from harness.timeline import event, logline
+from harness.timeline import arplog, event, logline
 from harness.timeline.clock import WallClock
 from harness.timeline.event import Event
 from harness.timeline.inotify import FolderWatch
+from harness.timeline.names import Names
 from harness.timeline.stamp import Stamp
 
 #: A line's own stamp is used when it is at least this fine; otherwise the moment in which the line was read, if that
@@ -22,10 +23,11 @@ _SECOND = 1_000_000_000
 class LogFile:
     """Reads one log as it grows."""
 
-    def __init__(self, path: Path, process: str, clock: WallClock) -> None:
+    def __init__(self, path: Path, process: str, clock: WallClock, names: Names | None = None) -> None:
         self._path = path
         self._process = process
         self._clock = clock
+        self._names = names or Names({})
         self._offset = 0
         self._second = 0
         self._told = 0
@@ -51,6 +53,9 @@ class LogFile:
     def events(self, lines: Iterable[str], stamp: Stamp) -> Iterator[Event]:
         """Give the events of lines that were read at a moment."""
         for text in lines:
+            if (told := arplog.parse(text, self._process, self._names)) is not None:
+                yield told
+                continue
             line = logline.parse(text)
             if line.matters:
                 yield from self._limited(self._event(line, stamp))
@@ -95,11 +100,12 @@ class LogFolder:
         folder: Where they are.
         files: The process of each file that matters.
         clock: Converts their own stamps.
+        names: Names of hosts by MAC.
     """
 
-    def __init__(self, folder: Path, files: Mapping[str, str], clock: WallClock) -> None:
+    def __init__(self, folder: Path, files: Mapping[str, str], clock: WallClock, names: Names | None = None) -> None:
         self.watch = FolderWatch(folder, blocking=False)
-        self._files = {name: LogFile(folder / name, process, clock) for name, process in files.items()}
+        self._files = {name: LogFile(folder / name, process, clock, names) for name, process in files.items()}
         self._begun = False
 
     def skip(self) -> None:

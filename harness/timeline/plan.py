@@ -19,9 +19,12 @@ class HostPlan:
     Attributes:
         routes: Whether its routes matter.
         ports: What its links are called in events, by device.
+        strangers: Whether neighbours matter that are no hosts of the lab. Where FreeBSD's ARP is stood in for, its
+            daemon tells of them, and what the kernel says is only what the daemon has told it.
     """
 
     routes: bool = False
+    strangers: bool = True
     ports: Mapping[str, str] = field(default_factory=dict)
 
 

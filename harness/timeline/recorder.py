@@ -114,7 +114,7 @@ class Recorder:
             def make(host: str = host) -> socket.socket:
                 return self._around.socket(host, socket.AF_NETLINK, socket.SOCK_RAW)
 
-            watch = KernelWatch(host, make, self._names, ports=what.ports, routes=what.routes)
+            watch = KernelWatch(host, make, self._names, ports=what.ports, routes=what.routes, strangers=what.strangers)
             self._kernels.append(watch)
             self._selector.register(watch.socket, selectors.EVENT_READ, watch.read)
 
@@ -138,7 +138,7 @@ class Recorder:
 
     def _follow_logs(self) -> None:
         if self._plan.logs is not None:
-            logs = LogFolder(Path(self._plan.logs), self._plan.log_files, WallClock())
+            logs = LogFolder(Path(self._plan.logs), self._plan.log_files, WallClock(), Names(self._plan.macs))
             if Path(self._plan.socket).exists():
                 logs.skip()  # a recorder before this one has read them
             self._selector.register(logs.watch, selectors.EVENT_READ, logs.read)

@@ -118,7 +118,7 @@ BAD = [
      't.yaml:22: unknown field "adress" in nodes.worker1 (did you mean "address"?)'),
     ("name: t\n", "name: t\nzzz: 1\n",
      't.yaml:2: unknown field "zzz" (known fields: name, description, networks, routers, controlPlane, nodes, clients, '
-     "cluster, metallb, cilium, manifests)"),
+     "cluster, metallb, cilium, manifests, timeScale)"),
     ("asnumber", "asnumbr", 't.yaml:13: unknown field "asnumbr" in routers.r1.osFrr.bgp (did you mean "asnumber"?)'),
     ("remoteas: 64513", "remote_as: 64513",
      't.yaml:15: unknown field "remote_as" in routers.r1.osFrr.bgp.neighbors[0] (did you mean "remoteas"?)'),
@@ -203,6 +203,10 @@ BAD = [
      "t.yaml:22: \"Worker_1\" is not a DNS label (lower-case letters, digits and '-', at most 63 characters, "
      "a letter or digit first and last)"),
     ("  client:", "  worker1:", 't.yaml:25: the name "worker1" is in use twice: in nodes and in clients'),
+    ("  r2:\n", "  r3:\n    arp: freebsd\n    interfaces: {lan: {address: 192.168.20.3, device: eth0}}\n  r2:\n",
+     "t.yaml:17: router r3 has FreeBSD's ARP, but no IPv4 address in a network with nodes (leave arp out)"),
+    ("  r2:\n", "  r2:\n    arp: openbsd\n",
+     't.yaml:17: routers.r2.arp: should be \'linux\' or \'freebsd\', not "openbsd"'),
     ("  worker2:", "  worker1:", 't.yaml:23: key "worker1" is given twice (first on line 22)'),
     ("name: t\n", "name: T 1\n",
      "t.yaml:1: \"T 1\" is not a DNS label (lower-case letters, digits and '-', at most 63 characters, "

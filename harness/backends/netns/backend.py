@@ -37,6 +37,19 @@ STAND_INS = (
     "Linux stands in for FreeBSD on the router",
 )
 L2_STAND_IN = "lblab's responder stands in for Cilium's BPF program that answers ARP, and for its reconciler"
+#: Instead of silence about it where a router has FreeBSD's ARP.
+_ARP_STAND_IN = "lblab's ARP daemon stands in for FreeBSD's on {}"
+
+
+def stand_ins(topology: Topology) -> list[str]:
+    """What in a lab of a topology is not the real thing."""
+    routers = [name for name, router in topology.routers.items() if router.arp == "freebsd"]
+    found = [*STAND_INS, *(_ARP_STAND_IN.format(name) for name in routers)]
+    if topology.cilium.l2announcements.enabled:
+        found.append(L2_STAND_IN)
+    if topology.time_scale != 1:
+        found.append(f"timers of FreeBSD's ARP and of lblab's announcer are scaled by {topology.time_scale:g}")
+    return found
 
 
 class NetnsBackend:
@@ -123,7 +136,8 @@ class NetnsBackend:
             owner="process" if owned else "none",
             provenance=dict(binaries.provenance),
             stages={**stages, "booted": time.monotonic() - started},
-            stand_ins=[*STAND_INS, *([L2_STAND_IN] if topology.cilium.l2announcements.enabled else [])],
+            stand_ins=stand_ins(topology),
+            time_scale=topology.time_scale,
             lablet=str(binaries.lablet),
             metallb_version=binaries.metallb.version if binaries.metallb else None,
         )
@@ -143,7 +157,8 @@ class NetnsBackend:
         except FileNotFoundError:
             names = [lab.name for lab in registry.running()]
             raise LabError(f"no lab named '{name}' is running", hint=f"running: {', '.join(names) or 'none'}") from None
-        return cls(info, load(Path(info.topology)))
+        topology = load(Path(info.topology))
+        return cls(info, topology.model_copy(update={"time_scale": info.time_scale}))
 
     def cpu_times(self) -> dict[int, int]:
         """CPU time of each process of the lab and of the run that uses it, in clock ticks by PID."""
@@ -188,6 +203,18 @@ class NetnsBackend:
     def vty_folder(self, router: str) -> Path:
         """Where the UNIX sockets of a router's FRR daemons are."""
         return plan.frr_folder(self.folder, router)
+
+    def arp_socket(self, router: str) -> Path:
+        """Where the ARP daemon of a router with FreeBSD's ARP answers."""
+        return plan.arp_socket(self.folder, router)
+
+    def announcer_socket(self, node: str) -> Path:
+        """Where a node's announcer takes commands, while it runs."""
+        return plan.announcer_socket(self.folder, node)
+
+    def hosts_by_mac(self) -> Mapping[str, str]:
+        """Routers, nodes and clients by the MACs of their interfaces."""
+        return plan.hosts_by_mac(self.topology)
 
     def node_agent(self, node: str, request: dict[str, Any]) -> Any:
         """Ask a node's agent about its pods; one JSON line each way."""

@@ -29,6 +29,8 @@ CONTROL_PLANE = "control-plane"
 API_PORT = 6443
 #: The processes that make the timeline.
 RECORDER, OBSERVER = f"{FABRIC}/recorder", f"{FABRIC}/observer"
+#: What stands in for a FreeBSD router's ARP, and for an announcer; their names as processes and as sub-commands.
+ARP_FREEBSD, ANNOUNCER = "arp-freebsd", "announce"
 #: Where it listens for BMP in a router's network; no port is assigned to BMP.
 _BMP_PORT = 11019
 #: A descriptor that no daemon uses for itself.
@@ -77,6 +79,28 @@ def frr_folder(folder: Path, router: str) -> Path:
 def node_folder(folder: Path, node: str) -> Path:
     """Where a node's agent keeps its pods' sockets and state."""
     return folder / "nodes" / node
+
+
+def arp_socket(folder: Path, router: str) -> Path:
+    """Where the ARP daemon of a router answers."""
+    return folder / "arp" / f"{router}.sock"
+
+
+def announcer_socket(folder: Path, node: str) -> Path:
+    """Where a node's announcer takes commands, while it runs."""
+    return node_folder(folder, node) / "announce.sock"
+
+
+def mac_of(topology: Topology, host: str, device: str) -> str:
+    """The MAC of a host's interface: locally administered, and the same at every start, so that captures compare."""
+    digest = hashlib.sha256(f"{topology.name}/{host}/{device}".encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+
+
+def hosts_by_mac(topology: Topology) -> dict[str, str]:
+    """Routers, nodes and clients by the MACs of their interfaces."""
+    hosts = (*topology.routers, *topology.nodes, *topology.clients)
+    return {mac_of(topology, host, link.device): host for host in hosts for link in topology.links(host)}
 
 
 def l2_responder_socket(folder: Path, node: str) -> Path:
@@ -136,6 +160,7 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
             *_timeline(topology, folder, interfaces, inside, [process.name for process in announcers]),
             *_control_plane(topology, binaries, folder, access, inside),
             *_routers(topology, folder),
+            *_arp(topology, binaries, folder),
             *_nodes(topology, binaries, folder, inside),
             *announcers,
         ),
@@ -156,9 +181,7 @@ def _interfaces(topology: Topology) -> Iterator[Interface]:
     numbers = itertools.count()
 
     def port(namespace: str, link: Link) -> Interface:
-        # locally administered, and the same at every start, so that captures of two runs compare
-        digest = hashlib.sha256(f"{topology.name}/{namespace}/{link.device}".encode()).digest()
-        mac = ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+        mac = mac_of(topology, namespace, link.device)
         addresses = tuple(map(str, link.addresses))
         return Interface(namespace, link.device, link.network, addresses, mac, f"{namespace[:10]}.{next(numbers)}")
 
@@ -202,6 +225,8 @@ def _timeline(
     if topology.cilium.l2announcements.enabled:
         logged += [f"{node}/l2-responder" for node in topology.nodes]
     logged += [f"{router}/{daemon}" for router in topology.routers for daemon in ("zebra", "bgpd", "bfdd")]
+    logged += [f"{router}/{ARP_FREEBSD}" for router in _freebsd(topology)]
+    logged += [f"{node}/{ANNOUNCER}" for node in topology.nodes]
     logged += [f"{CONTROL_PLANE}/{program}" for program in ("cilium-operator", "kube-controller-manager")]
     logged += more
     bmp_port = _BMP_PORT if daemons.installed().bmp else None
@@ -211,7 +236,12 @@ def _timeline(
         names=names,
         hosts={
             FABRIC: timeline.HostPlan(ports=switch),
-            **{name: timeline.HostPlan(routes=name in topology.routers, ports=ports) for name, ports in own.items()},
+            **{
+                name: timeline.HostPlan(
+                    routes=name in topology.routers, ports=ports, strangers=name not in _freebsd(topology)
+                )
+                for name, ports in own.items()
+            },
         },
         routers={name: timeline.RouterPlan(str(frr_folder(folder, name)), bmp_port) for name in topology.routers},
         kubeconfig=str(kubeconfig),
@@ -359,6 +389,31 @@ def _routers(topology: Topology, folder: Path) -> Iterator[Process]:
                 ready=Ready(unix=str(daemon.ready)),
                 vty_lines=tuple(frr.configure.get(daemon.name, ())),
             )
+
+
+def _freebsd(topology: Topology) -> tuple[str, ...]:
+    return tuple(name for name, router in topology.routers.items() if router.arp == "freebsd")
+
+
+def _arp(topology: Topology, binaries: Binaries, folder: Path) -> Iterator[Process]:
+    """FreeBSD's ARP of routers that have it; and on each node an announcer, which a scenario may start."""
+    scale = f"--time-scale={topology.time_scale:g}"
+    for router in _freebsd(topology):
+        control = arp_socket(folder, router)
+        control.parent.mkdir(exist_ok=True)
+        argv = [str(binaries.lablet), ARP_FREEBSD, scale, f"--control={control}"]
+        for network in topology.arp_networks(router):
+            subnets = [str(subnet) for subnet in topology.networks[network].subnet if subnet.version == 4]
+            if subnets:
+                argv.append(f"--on={topology.routers[router].interfaces[network].device}={','.join(subnets)}")
+            known = [str(address) for address in topology.addresses_in(network)]
+            argv.append(f"--except={','.join(known)}")
+        yield Process(f"{router}/{ARP_FREEBSD}", router, tuple(argv), ready=Ready(unix=str(control)))
+    for node in topology.nodes:
+        control = announcer_socket(folder, node)
+        argv = [str(binaries.lablet), ANNOUNCER, scale, f"--iface={HOST_DEVICE}", f"--node={node}"]
+        argv.append(f"--control={control}")
+        yield Process(f"{node}/{ANNOUNCER}", node, tuple(argv), ready=Ready(unix=str(control)), at_boot=False)
 
 
 def _nodes(topology: Topology, binaries: Binaries, folder: Path, kubeconfig: Path) -> Iterator[Process]:

@@ -46,6 +46,8 @@ class LabInfo:
     lablet: str
     #: The MetalLB version that runs, if one does.
     metallb_version: str | None = None
+    #: Topology.time_scale, or what was asked for instead.
+    time_scale: float = 1.0
 
 
 def root() -> Path:

@@ -1,0 +1,1 @@
+"""ARP: a router's table as a scenario sees it, lblab's own announcer, and single frames."""
