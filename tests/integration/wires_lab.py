@@ -30,7 +30,9 @@ _ROUTED = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.default.accept_dad": "0"}
 DAEMON = "node/daemon"
 
 
-def _spec(folder: Path) -> HostSpec:
+def make_spec(folder: Path, *processes: Process) -> HostSpec:
+    """What the lab host is told; more processes may run in the hosts."""
+
     def interface(host: str, device: str, network: str, number: int, *addresses: str) -> Interface:
         return Interface(host, device, network, addresses, f"02:00:00:00:00:{number:02x}", f"{host}.{number}")
 
@@ -55,6 +57,7 @@ def _spec(folder: Path) -> HostSpec:
             Process(DAEMON, "node", idle),
             Process("node/other", "node", idle),
             Process("router/bgpd", "router", idle),
+            *processes,
         ),
         mounts=(Mount("tmpfs", "/run"),),
     )
@@ -63,10 +66,10 @@ def _spec(folder: Path) -> HostSpec:
 class Wires:
     """The lab host, as a test uses it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *processes: Process) -> None:
         self.folder = folder
         (folder / lab_host.LOG_FOLDER).mkdir()
-        _spec(folder).save(folder / lab_host.SPEC_FILE)
+        make_spec(folder, *processes).save(folder / lab_host.SPEC_FILE)
         read, self._owner = os.pipe()
         command = [sys.executable, "-m", "harness.backends.netns.host", str(folder), f"--owner-fd={read}"]
         root = str(Path(__file__).parents[2])
