@@ -89,7 +89,11 @@ class L2:
 
         A hardware address that is no node's stands for itself.
         """
-        entry = self._lab.router(router).neighbours(six=":" in address).get(address)
+        at = self._lab.router(router)
+        if at.arp.kind == "freebsd" and ":" not in address:  # whose kernel knows only what the daemon tells it
+            known = at.arp.entry(address)
+            return (known.host or known.mac) if known is not None else None
+        entry = at.neighbours(six=":" in address).get(address)
         if entry is None or entry.mac is None or entry.state == "FAILED":
             return None
         return self.node_of(entry.mac) or entry.mac

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from types import TracebackType
 from typing import Literal
 
 from harness.backends.base import Backend
+from harness.timeline.clock import WallClock
 from harness.topology import HOST_DEVICE
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -18,6 +20,8 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 _ETH_P_ARP = 0x0806
 #: Ethernet header; hardware and protocol type and length; operation; sender and target, each with MAC and address.
 _FRAME = struct.Struct("!6s6sH HHBBH 6s4s6s4s")
+#: <asm-generic/socket.h>: the kernel stamps what arrives, with CLOCK_REALTIME; a struct timespec.
+_SO_TIMESTAMPNS, _TIMESPEC = 35, struct.Struct("@ll")
 _OPERATIONS = {1: "request", 2: "reply"}
 Operation = Literal["request", "reply"]
 
@@ -76,7 +80,9 @@ class Wire:
     """A packet socket on a node's or a client's interface."""
 
     def __init__(self, backend: Backend, host: str, device: str = HOST_DEVICE) -> None:
+        self._clock = WallClock()
         self._socket = backend.socket(host, socket.AF_PACKET, socket.SOCK_RAW)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.bind((device, _ETH_P_ARP))
         self.mac: str = self._socket.getsockname()[4].hex(":")
 
@@ -86,19 +92,29 @@ class Wire:
         return time.monotonic_ns()
 
     def heard(self, within: float) -> list[tuple[int, ArpFrame]]:
-        """Collect the ARP frames that come in for so many seconds, each with when it was read."""
+        """Collect the ARP frames that have come in, and come in for so many seconds, each with the kernel's stamp.
+
+        Stamps are CLOCK_MONOTONIC nanoseconds.
+        """
         end = time.monotonic() + within
         found = []
         while (left := end - time.monotonic()) > 0:
             self._socket.settimeout(left)
             try:
-                data = self._socket.recv(2048)
+                data, said, *_ = self._socket.recvmsg(2048, socket.CMSG_SPACE(_TIMESPEC.size))
             except TimeoutError:
                 break
             frame = ArpFrame.parse(data)
             if frame is not None:
-                found.append((time.monotonic_ns(), frame))
+                found.append((self._stamp(said), frame))
         return found
+
+    def _stamp(self, said: Sequence[tuple[int, int, bytes]]) -> int:
+        for level, kind, data in said:
+            if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+                seconds, nanoseconds = _TIMESPEC.unpack(data)
+                return self._clock.monotonic_ns(seconds * 1_000_000_000 + nanoseconds)
+        return time.monotonic_ns()
 
     def __enter__(self) -> Wire:
         return self

@@ -11,8 +11,8 @@ from harness.timeline.names import Names
 
 #: How long such a daemon may have waited for a CPU before it took a stamp; on a busy machine it may be more.
 _RESOLUTION_NS = 1_000_000
-#: How their lines begin; whatever else is in their logs is FreeBSD's own log.
-_BEGINS = '{"now_ns":'
+#: How their lines begin, and those that FreeBSD's kernel would log: they say what an event has said.
+_BEGINS, FREEBSD = '{"now_ns":', "arp: "
 
 _TEXTS: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
     "incomplete": lambda host, d: f"{host} asks for {d['address']}",

@@ -56,6 +56,8 @@ class LogFile:
             if (told := arplog.parse(text, self._process, self._names)) is not None:
                 yield told
                 continue
+            if text.startswith(arplog.FREEBSD):
+                continue
             line = logline.parse(text)
             if line.matters:
                 yield from self._limited(self._event(line, stamp))

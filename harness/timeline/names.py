@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 
 class Names:
-    """Says which host an address or a MAC belongs to.
+    """Says which host an address, or a MAC, belongs to.
 
     Args:
-        hosts: Names of hosts by address and by MAC.
+        hosts: Names of hosts by address, or by MAC.
     """
 
     def __init__(self, hosts: Mapping[str, str]) -> None:

@@ -138,7 +138,7 @@ class Recorder:
 
     def _follow_logs(self) -> None:
         if self._plan.logs is not None:
-            logs = LogFolder(Path(self._plan.logs), self._plan.log_files, WallClock(), self._names)
+            logs = LogFolder(Path(self._plan.logs), self._plan.log_files, WallClock(), Names(self._plan.macs))
             if Path(self._plan.socket).exists():
                 logs.skip()  # a recorder before this one has read them
             self._selector.register(logs.watch, selectors.EVENT_READ, logs.read)

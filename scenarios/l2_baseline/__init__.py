@@ -1,1 +1,1 @@
-"""Addresses announced by ARP: who answers, how long a move takes, what a router makes of it, what it costs."""
+"""L2: who answers for an address, how long a move takes, and what a router makes of it."""

@@ -22,7 +22,9 @@ from harness.backends.netns.backend import stand_ins
 from harness.binaries import Binaries
 from harness.routing.kernel import Neighbour
 from harness.timeline import arplog, event, journal
+from harness.timeline.clock import WallClock
 from harness.timeline.event import Event
+from harness.timeline.logs import LogFile
 from harness.timeline.names import Names
 from harness.topology import load
 
@@ -251,3 +253,11 @@ def test_the_stand_in_is_named() -> None:
     assert named[-1].endswith("scaled by 0.02")
     small = stand_ins(load(Path(__file__).parents[2] / "topologies" / "small.yaml"))
     assert not any("ARP" in each for each in small)
+
+
+def test_freebsds_own_lines_are_no_second_event(tmp_path: Path) -> None:
+    line = json.dumps({"now_ns": 7, "event": "moved", "address": VIP, "mac": WORKER2, "before": WORKER1})
+    text = f"arp: {VIP} moved from {WORKER1} to {WORKER2} on vlan0130\n{line.replace(': ', ':')}\n"
+    (tmp_path / "log").write_text(text)
+    log = LogFile(tmp_path / "log", "freebsd/arp-freebsd", WallClock(), Names(NAMES))
+    assert [each.kind for each in log.read(0)] == [event.ARP_MOVED]

@@ -1,5 +1,5 @@
 // Command lablet is lblab's own part of a lab: a pod's server, the prober that measures outages, a packet tap, a relay, and
-// stand-ins for a FreeBSD router's ARP, for an announcer, and for Cilium's BPF program that answers ARP.
+// stand-ins: for a FreeBSD router's ARP, for an announcer, and for what answers ARP in Cilium's BPF program.
 //
 // It is one static program without configuration files, so the same file runs in a network namespace and, copied in,
 // in any container.

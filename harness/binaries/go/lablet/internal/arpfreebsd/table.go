@@ -254,9 +254,14 @@ func (t *Table) Tick(now int64) {
 	}
 }
 
-// timeout is arptimer. Timers are set from when they were due, not from when this daemon had a CPU.
+// timeout is arptimer. The next timer is set from when this one was due; but where the daemon has waited for a CPU for long,
+// from now, as FreeBSD's callouts are: packets and answers must have a second in which to be heard.
 func (t *Table) timeout(now int64, e *entry) {
-	at, next := e.due, e.due+t.timers.Retransmit*t.timers.Second
+	second := t.timers.Retransmit * t.timers.Second
+	at, next := e.due, e.due+second
+	if now-at > second/2 {
+		next = now + second
+	}
 	switch {
 	case e.state == Reachable:
 		e.state, e.due, e.used = Verify, next, false

@@ -379,3 +379,15 @@ func TestEveryTimerScales(t *testing.T) {
 	}
 	l.saw(append(want, "24.02 forget", "24.02 expired")...)
 }
+
+func TestADaemonThatWaitedForACPUStillSeesThatAnEntryIsUsed(t *testing.T) {
+	l := resolved(t)
+	l.now = 1199 * second // four seconds late for the timer at 1195
+	l.table.Tick(l.now)
+	l.saw("1199 watch true")
+	l.packet("")
+	l.until(1300)
+	if l.did[1] != "1200 ask" || l.did[len(l.did)-1] != "1205 expired" {
+		t.Fatalf("%v", l.did)
+	}
+}
