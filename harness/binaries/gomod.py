@@ -153,7 +153,7 @@ def main_modules(build_info: str, wanted: Sequence[str]) -> dict[str, str]:
     last = ""
     for line in build_info.splitlines():
         match line.split():
-            case ["dep", path, version, *_]:
+            case ["dep" | "mod", path, version, *_]:
                 last = path
                 if path in wanted:
                     found[path] = version

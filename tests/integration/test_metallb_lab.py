@@ -12,9 +12,9 @@ from harness.errors import LabError, MissingCapability, UserError
 from harness.faults import SpeakerStalled
 from harness.lab import Lab, attach, open_lab
 from harness.metallb.versions import KNOWN
-from harness.objects import pool, service
+from harness.objects import deployment, pool, service
 from harness.timeline import event
-from harness.wait import steady
+from harness.wait import steady, until
 
 ROOT = Path(__file__).parents[2]
 TWO = ROOT / "topologies" / "metallb-two.yaml"
@@ -62,28 +62,61 @@ def test_the_whole_chain_holds_and_says_so(lab: Lab) -> None:
 def test_what_speakers_do_is_on_the_timeline(lab: Lab) -> None:
     stopped = lab.node("worker1").speaker.stop()
     lab.timeline.wait(event.ARP_ANNOUNCED, within=5, after_ns=stopped - 10**9, node="worker2")
-    log = lab.timeline.wait(event.LOG, within=5, after_ns=stopped - 2 * 10**9, subject="worker2/metallb-speaker")
-    assert "worker1" in log.text or "announcing" in log.text
     lab.l2.wait_owner("192.168.130.200", "worker2", within=5)
+    told = [each.text for each in lab.timeline.events(stopped - 2 * 10**9).of(event.LOG)]
+    heir = "worker2/metallb-speaker"
+    assert any(text.startswith(f"{heir}: node event") and "node-event=NodeLeave" in text for text in told)
+    assert any(text.startswith(f"{heir}: service has IP, announcing ips=192.168.130.200") for text in told)
 
 
-def test_cilium_and_metallb_side_by_side_are_told_apart_by_class(lab: Lab) -> None:
-    """Each keeps to its own Services: LB-IPAM to a class of Cilium's, MetalLB to those without one."""
+def test_without_classes_the_two_take_away_what_the_other_gives(lab: Lab) -> None:
+    """As soon as Cilium has a pool, LB-IPAM clears an address of MetalLB's, who gives it again, and so on."""
+    lab.apply([pool("cilium", "192.168.142.0/24", version=lab.cilium_version, selector={"matchLabels": {"by": "x"}})])
+    seen: list[tuple[str, ...]] = []
+
+    def changes() -> int:
+        now = tuple(lab.service("web").addresses)
+        if not seen or seen[-1] != now:
+            seen.append(now)
+        return len(seen)
+
+    until("the address to come and go", changes, lambda count: count > 6, within=20, every=0.005)
+    assert set(seen) == {(), ("192.168.130.200",)}
+
+
+@pytest.fixture
+def by_class(tmp_path: Path) -> Iterator[Lab]:
+    """A lab in which MetalLB keeps to Services of a class of its own, with a pool of each announcer."""
+    topology = tmp_path / "classes.yaml"
+    text = TWO.read_text().replace("name: metallb-two", "name: classes")
+    settings = "metallb:\n  loadBalancerClass: metallb.io/metallb\n"
+    topology.write_text(text.replace("metallb:\n", settings, 1).replace("- metallb/", f"- {TWO.parent}/metallb/"))
+    manifests = [TWO.parent / "metallb" / "l2.yaml"]
+    with open_lab(topology, name=f"classes-{os.getpid()}", build=False, manifests=manifests) as made:
+        yield made
+
+
+def test_side_by_side_they_are_told_apart_by_class(by_class: Lab) -> None:
+    """Each keeps to its own Services: MetalLB to those of its class, LB-IPAM to those without one and of Cilium's."""
+    lab = by_class
     lab.apply(
         [
-            service("cilium", app="web", loadBalancerClass="io.cilium/bgp-control-plane"),
-            service("metallb", app="web"),
-            pool("cilium", "192.168.142.0/24", version=lab.cilium_version, selector={"matchLabels": {"by": "cilium"}}),
+            deployment("web", node="storage"),
+            pool("cilium", "192.168.142.0/24", version=lab.cilium_version),
+            service("plain", app="web"),
+            service("bgp", app="web", loadBalancerClass="io.cilium/bgp-control-plane"),
+            service("l2", app="web", loadBalancerClass="metallb.io/metallb"),
         ]
     )
-    lab.cluster.label("Service", "cilium", {"by": "cilium"})
-    assert lab.service("cilium").address.startswith("192.168.142.")
-    assert lab.service("metallb").address.startswith("192.168.130.2")
-    before = [lab.service(name).addresses for name in ("cilium", "metallb", "web")]
+    names = ("plain", "bgp", "l2")
+    given = [lab.service(name).address for name in names]
+    assert [address.rpartition(".")[0] for address in given] == ["192.168.142", "192.168.142", "192.168.130"]
+    lab.converge()
+    assert lab.l2.owner(given[2]) == lab.l2.leader(given[2])
     steady(
-        "both to keep their addresses",
-        lambda: [lab.service(name).addresses for name in ("cilium", "metallb", "web")],
-        lambda now: now == before,
+        "all to keep their addresses",
+        lambda: [lab.service(name).addresses for name in names],
+        lambda now: now == [[address] for address in given],
         window=3,
         every=0.1,
     )
