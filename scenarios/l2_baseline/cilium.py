@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from harness.arp_question import who_has
 from harness.backends.netns.plan import API_PORT, CONTROL_PLANE
+from harness.cilium import semver
 from harness.lab import Lab
 from harness.measure import Measured, Probe
 from harness.topology import HOST_DEVICE
@@ -15,11 +16,19 @@ from harness.wait import until
 #: Nodes that the topology's policy selects.
 ANNOUNCERS = frozenset({"worker1", "worker2"})
 LABEL, VALUE = "announce", "l2"
+#: From this minor on a holder whose packets to the API server are lost gives up. Before it says that it leads no more,
+#: it tries to release the lease, up to client-go 0.30 (Cilium 1.16) without a timeout (tools/leaderelection, release).
+GIVES_UP_SINCE = (1, 17)
 #: Packets a second of each flow, and flows: outages are seconds long, and known to 20 ms.
 _RATE, _FLOWS = 50, 4
 _RESOLUTION_MS = 50
 #: /proc/net/tcp's column `st`; its columns are described in Linux' Documentation/networking/proc_net_tcp.rst.
 _TCP_ESTABLISHED, _TCP_SYN_SENT = "01", "02"
+
+
+def minor(lab: Lab) -> tuple[int, int]:
+    """Cilium's minor."""
+    return semver.parse(lab.cilium_version).line
 
 
 class Announced:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cilium import semver
 from harness.cilium.expected_l2 import LOCAL_SINCE
 from harness.expect import Expect
 from harness.faults import AgentKilled, AgentStalled, AgentStopped
@@ -17,7 +16,7 @@ from harness.objects import deployment, service
 from harness.timeline import event
 from harness.verdict.predict import cilium_l2_node_lost, cilium_l2_released
 from harness.wait import let_pass, steady, until
-from scenarios.l2_baseline.cilium import ANNOUNCERS, LABEL, VALUE, Announced
+from scenarios.l2_baseline.cilium import ANNOUNCERS, LABEL, VALUE, Announced, minor
 
 pytestmark = [pytest.mark.lab(topology="cilium-l2")]
 
@@ -25,11 +24,6 @@ pytestmark = [pytest.mark.lab(topology="cilium-l2")]
 _ALIVE_EVERY = 1.0
 #: Seconds that a busy machine may add to what the timers say.
 _MARGIN = 1.5
-
-
-def minor(lab: Lab) -> tuple[int, int]:
-    """Cilium's minor."""
-    return semver.parse(lab.cilium_version).line
 
 
 @pytest.fixture
