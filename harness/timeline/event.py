@@ -30,15 +30,6 @@ STALE, FRESH = "bgp.stale", "bgp.fresh"
 SPEAKER_UP, SPEAKER_DOWN = "bgp.speaker_up", "bgp.speaker_down"
 FIB_ADD, FIB_REPLACE, FIB_DELETE = "fib.add", "fib.replace", "fib.del"
 NEIGHBOUR = "neighbour"
-#: A router with FreeBSD's ARP: an address is asked for; is known at a MAC; is known at another one; is asked for again
-#: because its entry is about to expire; has answered that; is forgotten after having been known; is forgotten without
-#: having answered; its senders are told that it is down.
-ARP_ASKED, ARP_LEARNED, ARP_MOVED = "arp.incomplete", "arp.learned", "arp.moved"
-ARP_VERIFY, ARP_VERIFIED, ARP_EXPIRED = "arp.verify_request", "arp.verified", "arp.expired"
-ARP_TIMED_OUT, ARP_DOWN = "arp.timed_out", "arp.host_down"
-#: lblab's own announcer: begins to answer for an address, stops, is made silent, speaks again.
-ANNOUNCER_ON, ANNOUNCER_OFF = "announcer.announced", "announcer.withdrawn"
-ANNOUNCER_MUTED, ANNOUNCER_UNMUTED = "announcer.muted", "announcer.unmuted"
 #: Somebody told a router's network by gratuitous ARP where an address is.
 ARP_ANNOUNCED = "arp.announced"
 #: A router with FreeBSD's ARP: an address is asked for; is known at a MAC; is known at another one; is asked for again

@@ -81,28 +81,6 @@ def node_folder(folder: Path, node: str) -> Path:
     return folder / "nodes" / node
 
 
-def arp_socket(folder: Path, router: str) -> Path:
-    """Where the ARP daemon of a router answers."""
-    return folder / "arp" / f"{router}.sock"
-
-
-def announcer_socket(folder: Path, node: str) -> Path:
-    """Where a node's announcer takes commands, while it runs."""
-    return node_folder(folder, node) / "announce.sock"
-
-
-def mac_of(topology: Topology, host: str, device: str) -> str:
-    """The MAC of a host's interface: locally administered, and the same at every start, so that captures compare."""
-    digest = hashlib.sha256(f"{topology.name}/{host}/{device}".encode()).digest()
-    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
-
-
-def hosts_by_mac(topology: Topology) -> dict[str, str]:
-    """Routers, nodes and clients by the MACs of their interfaces."""
-    hosts = (*topology.routers, *topology.nodes, *topology.clients)
-    return {mac_of(topology, host, link.device): host for host in hosts for link in topology.links(host)}
-
-
 def l2_responder_socket(folder: Path, node: str) -> Path:
     """Where what answers ARP in place of Cilium's BPF program is programmed."""
     return node_folder(folder, node) / "l2-responder.sock"
