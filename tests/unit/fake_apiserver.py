@@ -38,6 +38,8 @@ class FakeApiServer:
         self._version = 100
         self._history: list[tuple[int, str, str, Obj]] = []
         self._lock = threading.RLock()
+        #: How many watches have been opened so far.
+        self.watches = 0
         self._watchers: list[tuple[str, str, queue.Queue[Obj | None]]] = []
         fake = self
 
@@ -178,6 +180,7 @@ class FakeApiServer:
                     events.put({"type": kind, "object": body})
             watcher = (path, name, events)
             self._watchers.append(watcher)
+            self.watches += 1
         http.send_response(200)
         http.send_header("Transfer-Encoding", "chunked")
         http.end_headers()

@@ -12,6 +12,7 @@ from fake_apiserver import FakeApiServer
 from harness import manifests
 from harness.cluster import ApiAway, Cluster, Endpoint, Event, NotFound, condition, gone
 from harness.errors import LabError, UserError, WaitTimeout
+from harness.wait import until
 
 SERVICES = "/api/v1/namespaces/default/services"
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "test-lb"}, "spec": {"type": "LoadBalancer"}}
@@ -249,9 +250,17 @@ def test_a_wait_survives_a_watch_that_ends_and_one_whose_history_is_gone(
 ) -> None:
     path = f"{SERVICES}/x"
     server.put(path, {"status": {}})
-    after(0.1, server.end_watches)
-    after(0.2, lambda: server.end_watches({"code": 410}))
-    after(0.3, lambda: server.put(path, {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}))
+
+    def each_time_that_it_watches() -> None:
+        ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+        until("the first watch", lambda: server.watches >= 1, within=4)
+        server.end_watches()
+        until("the second watch", lambda: server.watches >= 2, within=4)
+        server.end_watches({"code": 410})
+        until("the third watch", lambda: server.watches >= 3, within=4)
+        server.put(path, ready)
+
+    after(0, each_time_that_it_watches)
     assert cluster.wait("Service", "x", condition("Ready"), within=5)
     assert sum(1 for _, _, query, _ in server.requests if query.get("watch")) >= 3
 
