@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.lab(topology="cilium-l2")]
 
 #: The agent's sign of life is up to a second old (pkg/datapath/agentliveness: agent-liveness-update-interval).
 _ALIVE_EVERY = 1.0
+#: From this minor on an agent that is stopped in order tries to take its entries out of the BPF map.
+_TRIES_TO_CLEAN_UP = (1, 20)
 #: Seconds that a busy machine may add to what the timers say.
 _MARGIN = 1.5
 
@@ -50,14 +52,14 @@ def test_one_holder_answers(lab: Lab, announced: Announced) -> None:
 def test_agent_stopped(lab: Lab, expect: Expect, announced: Announced) -> None:
     """SIGTERM releases the lease, the next attempt of the other node takes it, and no packet is lost.
 
-    From 1.20 on the agent takes its entry out of the map before it ends: its leases' jobs are stopped before all else
-    (cilium/hive 1.0, PreStopHookMarker). Before, whoever would have done that has ended by then, and the map outlives
-    the agent: two nodes answer until the old one's sign of life is older than the lease, and a router that asks anew in
-    the meantime may come back to it.
+    Up to 1.19 whoever would take the entry out of the map has ended by then, and the map outlives the agent: two nodes
+    answer until the old one's sign of life is older than the lease, and a router that asks anew in the meantime may
+    come back to it. From 1.20 on the leases' jobs are stopped before all else (cilium/hive 1.0, PreStopHookMarker), which
+    leaves the others time to clean up; a busy agent may not manage, as nobody waits for it.
     """
     predicted = cilium_l2_released(announced.lease)
-    cleans_up = minor(lab) >= (1, 20)
-    took, answering = [], []
+    took: list[float] = []
+    answering: list[set[str]] = []
 
     def run() -> Measured:
         holder = announced.holder()
@@ -68,7 +70,8 @@ def test_agent_stopped(lab: Lab, expect: Expect, announced: Announced) -> None:
             taken = lab.timeline.wait(event.LEASE, within=30, after_ns=fault.at_ns, holder=other)
             took.append((taken.at_ns - fault.at_ns) / 1e9)
             announced.wait_at_router(other)
-            answering.append(announced.answering() == ({other} if cleans_up else ANNOUNCERS))
+            answering.append(announced.answering())
+            assert other in answering[-1]
             announced.wait_answering({other}, within=announced.lease.duration + _MARGIN)
             fault.undo()
             # it does not take it back
@@ -79,7 +82,8 @@ def test_agent_stopped(lab: Lab, expect: Expect, announced: Announced) -> None:
 
     runs = expect.runs(run)
     assert all(seconds <= predicted.high + _MARGIN for seconds in took), f"taken after {took} s, {predicted}"
-    assert all(answering), f"Cilium {lab.cilium_version} should {'' if cleans_up else 'not '}have cleaned up"
+    if minor(lab) < _TRIES_TO_CLEAN_UP:
+        assert all(seen == ANNOUNCERS for seen in answering), f"only {answering} answered after the agent had ended"
     for one in runs:
         assert one.analysis.moves, "no flow moved: the control is blind"
     expect.no_outage(runs, window=announced.lease.duration, precondition="another node took the lease", held=bool(took))
