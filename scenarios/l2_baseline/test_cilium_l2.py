@@ -54,8 +54,8 @@ def test_agent_stopped(lab: Lab, expect: Expect, announced: Announced) -> None:
 
     Up to 1.19 whoever would take the entry out of the map has ended by then, and the map outlives the agent: two nodes
     answer until the old one's sign of life is older than the lease, and a router that asks anew in the meantime may
-    come back to it. From 1.20 on the leases' jobs are stopped before all else (cilium/hive 1.0, PreStopHookMarker), which
-    leaves the others time to clean up; a busy agent may not manage, as nobody waits for it.
+    come back to it. From 1.20 on the leases' jobs are stopped before all else (cilium/hive 1.0, PreStopHookMarker),
+    which leaves the others time to clean up; a busy agent may not manage, as nobody waits for it.
     """
     predicted = cilium_l2_released(announced.lease)
     took: list[float] = []
