@@ -56,7 +56,11 @@ _LEASE_JITTER = 2.2
 #: hashicorp/memberlist's DefaultLANConfig as MetalLB uses it (facts/l2_and_lag.md, 1.4).
 _SUSPICION_MULT = 4
 _SUSPICION_MAX_MULT = 6
-_PROBE_WAIT = 2.0  # the probe that notices begins 0 to about 2 s after the loss
+#: Seconds until the probe that notices: each member probes the others in turns, in an order that is shuffled after each
+#: round, so up to 2 (N - 1) - 1 intervals of 1 s lie between two probes of one of them (memberlist, state.go). That the
+#: others probe it, too, makes more than 3 s rare. A member that was itself in trouble lately probes less often
+#: (awareness.go), which is not part of the prediction.
+_PROBE_WAIT = 3.0
 _PROBE_FAILS = 1.0
 _GOSSIP = 0.3
 _GARP = 0.1
@@ -236,11 +240,12 @@ def metallb_speaker_lost(speakers: int, *, confirmed: bool = True) -> Prediction
     least = _SUSPICION_MULT * max(1.0, log10(speakers)) * 1.0
     # With fewer than four members no confirmations are expected, and the timeout is the least one at once.
     timeout = least if confirmed or speakers < 4 else _SUSPICION_MAX_MULT * least
+    wait = min(2.0 * (speakers - 1) - 1, _PROBE_WAIT)
     return Prediction(
         _PROBE_FAILS + timeout,
-        _PROBE_FAILS + timeout + _PROBE_WAIT / 4 + _GOSSIP,
-        _PROBE_WAIT + _PROBE_FAILS + timeout + _GOSSIP + _GARP,
-        f"probe due (0 to {_PROBE_WAIT:g} s) + failed {_PROBE_FAILS:g} s + suspicion {timeout:.1f} s + gossip",
+        _PROBE_FAILS + timeout + 0.5 + _GOSSIP,
+        wait + _PROBE_FAILS + timeout + _GOSSIP + _GARP,
+        f"probe due (0 to {wait:g} s) + failed {_PROBE_FAILS:g} s + suspicion {timeout:.1f} s + gossip",
         "facts/l2_and_lag.md section 1.4",
     )
 

@@ -28,7 +28,7 @@ def claims(lab: Lab, address: str, since_ns: int) -> list[str]:
     return [str(each.data["node"]) for each in lab.timeline.events(since_ns).of(event.ARP_ANNOUNCED, address=address)]
 
 
-@pytest.mark.lab(topology="metallb-l2")
+@pytest.mark.lab(topology="metallb-l2", fresh=True)  # a member that was lost is joined only once a minute
 def test_a_node_without_ip_that_still_answers_arp(
     lab: Lab, expect: Expect, web: str, leader: str, heir: str, measured: Run
 ) -> None:
@@ -55,7 +55,7 @@ def test_a_node_without_ip_that_still_answers_arp(
         assert lost >= 0.6 * PARTITION, f"lost for {lost:.1f} s of {PARTITION:g} s"
 
 
-@pytest.mark.lab(topology="metallb-l2")
+@pytest.mark.lab(topology="metallb-l2", fresh=True)
 def test_a_leader_that_is_not_heard(
     lab: Lab, expect: Expect, web: str, leader: str, heir: str, announced: Announced, measured: Run
 ) -> None:
