@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: UDP's discard port (RFC 863): a datagram to it makes a router ask for an address, and means nothing to anybody.
 _DISCARD = 9
+#: Seconds for speakers to hear of one another: members gossip five times a second (facts/l2_and_lag.md 1.4).
+_JOINED_WITHIN = 5.0
 #: Seconds for an answer to a router's question; within a lab it takes below a millisecond.
 _ANSWERED_WITHIN = 0.5
 
@@ -71,6 +73,35 @@ class L2:
     def members(self, node: str) -> frozenset[str]:
         """The nodes whose speakers a node's speaker takes for alive, or suspects at most (memberlist, by its log)."""
         return members(self._lab.node(node).speaker.log())
+
+    def rejoin(self) -> list[str]:
+        """Bring speakers together that have given one another up; says whose speaker was started anew for it.
+
+        MetalLB itself joins those that it has lost once a minute, and at its start.
+
+        Raises:
+            WaitTimeout: with how many members each knew.
+        """
+        speakers = {name for name in self._lab.topology.speakers() if self._lab.node(name).speaker.running}
+        restarted: list[str] = []
+
+        def known() -> dict[str, int]:
+            return {name: len(self.members(name) & speakers) for name in sorted(speakers)}
+
+        def whole(found: dict[str, int]) -> bool:
+            return all(count == len(speakers) for count in found.values())
+
+        for _ in speakers:
+            with contextlib.suppress(WaitTimeout):
+                until("the speakers to know one another", known, whole, within=_JOINED_WITHIN, every=0.1)
+                return restarted
+            found = known()
+            alone = min(found, key=lambda name: found[name])
+            self._lab.node(alone).speaker.stop()
+            self._lab.node(alone).speaker.start()
+            restarted.append(f"restarted the speaker of {alone}, which knew {found[alone]} of {len(speakers)}")
+        until("the speakers to know one another", known, whole, within=_JOINED_WITHIN, every=0.1)
+        return restarted
 
     # -- what routers have ------------------------------------------------------------------------------------------
 

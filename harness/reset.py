@@ -85,6 +85,8 @@ class Baseline:
         done += self._restore_objects(lab)
         done += self._restore_nodes(lab.cluster)
         done += replace_restarted(lab)
+        if lab.metallb_version:
+            done += lab.l2.rejoin()
         if lab.announces_by_l2 or lab.metallb_version:
             until("routers to send where they should", lab.l2.correct, lambda left: not left, within=_BACK_WITHIN)
         lab.converge(within=_BACK_WITHIN)

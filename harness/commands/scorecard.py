@@ -49,7 +49,7 @@ def scorecard(
 
     if events == "list":
         for event in EVENTS:
-            print(f"{event.key:14} {event.title}")
+            print(f"{event.key:14} {event.title}{'' if event.usual else ' (only when named)'}")
         return
     if timers not in ("quick", "manifest"):
         raise UserError(f"there are no timers '{timers}'", hint="quick or manifest")
@@ -64,7 +64,11 @@ def scorecard(
             score = make(
                 Wanted(
                     topology=topology,
-                    events=_chosen("event", events, {event.key: event for event in EVENTS}),
+                    events=_chosen(
+                        "event",
+                        events or ",".join(event.key for event in EVENTS if event.usual),
+                        {event.key: event for event in EVENTS},
+                    ),
                     columns=_chosen("column", columns, {column.key: column for column in COLUMNS}),
                     runs=runs,
                     folder=folder,

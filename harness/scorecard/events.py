@@ -99,6 +99,8 @@ class Event:
     title: str
     act: Callable[[Place], None]
     predict: Callable[[Place, Column], Prediction | None]
+    #: Whether it is among the rows when none are named.
+    usual: bool = True
 
 
 def _killed(place: Place) -> None:
@@ -210,11 +212,10 @@ def _of_silence(place: Place, column: Column) -> Prediction | None:
 
 def _of_silence_for_ip(place: Place, column: Column) -> Prediction | None:
     if column is METALLB_L2:
-        for_all = place.detected
         return Prediction(
-            for_all,
-            for_all,
-            for_all + 1,
+            metallb_speaker_lost(place.speakers).low,
+            place.detected,
+            place.detected + 1,
             "the isolated speaker elects itself and answers ARP on",
             "facts/l2_and_lag.md section 7: 40 s of 40 s",
         )
@@ -253,6 +254,6 @@ EVENTS = (
     Event("drained", "node drained", _drained, _of_leave),
     Event("backend-moved", "backend moves to another node", _backend_moved, lambda place, column: None),
     Event("router", "router's bgpd restarted, back after 3 s", _router_restarted, _of_router),
-    Event("api-server", "API server away", _api_server_gone, _of_api_server),
-    Event("never-back", "announcer killed, never back", _never_back, _long_absence),
+    Event("api-server", "API server away", _api_server_gone, _of_api_server, usual=False),
+    Event("never-back", "announcer killed, never back", _never_back, _long_absence, usual=False),
 )
