@@ -68,7 +68,7 @@ def measured(lab: Lab, web: str, leader: str) -> Callable[[Callable[[], None]], 
     def run(act: Callable[[], None]) -> Measured:
         lab.undo_faults()
         settled(lab, web, leader)
-        probe = Probe(lab, web, 7777, rate=RATE, resolution_ms=RESOLUTION_MS)
+        probe = Probe(lab, web, 7777, rate=RATE, resolution_ms=RESOLUTION_MS, name="web")
         with probe:
             act()
         return probe.measured

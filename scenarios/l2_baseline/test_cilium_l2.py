@@ -49,6 +49,7 @@ def test_one_holder_answers(lab: Lab, announced: Announced) -> None:
     steady("the lease", announced.service.lease_holder, lambda seen: seen == holder, window=window)
 
 
+@pytest.mark.scorecard("announcer stopped in order", cluster="cilium-l2")
 def test_agent_stopped(lab: Lab, expect: Expect, announced: Announced) -> None:
     """SIGTERM releases the lease, the next attempt of the other node takes it, and no packet is lost.
 
@@ -89,6 +90,7 @@ def test_agent_stopped(lab: Lab, expect: Expect, announced: Announced) -> None:
     expect.no_outage(runs, window=announced.lease.duration, precondition="another node took the lease", held=bool(took))
 
 
+@pytest.mark.scorecard("announcer killed", cluster="cilium-l2")
 def test_agent_killed(lab: Lab, expect: Expect, announced: Announced) -> None:
     """SIGKILL: the lease has to run out; the responder and the datapath go on, so no packet is lost.
 
@@ -147,6 +149,7 @@ def test_agent_restarted_within_the_lease(lab: Lab, expect: Expect, announced: A
     expect.no_outage(runs, window=announced.lease.duration, precondition="the agent was away for 1 s", held=all(held))
 
 
+@pytest.mark.scorecard("announcer stalls", cluster="cilium-l2")
 def test_agent_stalled(lab: Lab, expect: Expect, announced: Announced) -> None:
     """A stalled agent (SIGSTOP) loses the lease like a killed one, and gives up what it held when it runs again."""
     predicted = cilium_l2_node_lost(announced.lease)
@@ -175,6 +178,7 @@ def test_agent_stalled(lab: Lab, expect: Expect, announced: Announced) -> None:
     expect.no_outage(runs, window=announced.lease.duration, precondition="the lease was lost", held=bool(took))
 
 
+@pytest.mark.scorecard("node drained", cluster="cilium-l2")
 def test_planned_move_by_label(lab: Lab, expect: Expect, announced: Announced) -> None:
     """A node that the policy selects no more releases the lease and forwards what still reaches it: nothing is lost."""
     predicted = cilium_l2_released(announced.lease)

@@ -58,21 +58,25 @@ def _made(kind: type[NodeSilent | LinkDown | NodeCrashed], holder: str) -> Fault
     return kind(holder)
 
 
+@pytest.mark.scorecard("node dies silently", cluster="cilium-l2")
 def test_node_silent(lab: Lab, expect: Expect, announced: Announced) -> None:
     """All frames of the holder are lost in between, and nobody notices but the lease."""
     lost(lab, expect, announced, NodeSilent)
 
 
+@pytest.mark.scorecard("node's link down", cluster="cilium-l2")
 def test_link_down(lab: Lab, expect: Expect, announced: Announced) -> None:
     """The holder's interface goes down: Cilium's lease does not follow it (cilium#35507), it runs out."""
     lost(lab, expect, announced, LinkDown)
 
 
+@pytest.mark.scorecard("node loses its power", cluster="cilium-l2")
 def test_power_loss(lab: Lab, expect: Expect, announced: Announced) -> None:
     """Everything on the holder ends at once, its responder, too."""
     lost(lab, expect, announced, NodeCrashed)
 
 
+@pytest.mark.scorecard("node loses IP, still answers ARP", cluster="cilium-l2")
 def test_node_silent_for_ip_only(lab: Lab, expect: Expect, announced: Announced) -> None:
     """Only IP is dropped, ARP still works: other than MetalLB's, Cilium's holder falls silent, as its lease is lost.
 
@@ -105,6 +109,7 @@ def test_node_silent_for_ip_only(lab: Lab, expect: Expect, announced: Announced)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.lab(topology="cilium-l2", timers="manifest")
 def test_node_silent_with_ciliums_timers(lab: Lab, expect: Expect, announced: Announced) -> None:
     """Lease 15 s, retry 2 s: 14 to 18 s on a real cluster (facts/l2_and_lag.md, section 7)."""

@@ -27,6 +27,7 @@ LEFT = metallb_speaker_left()
 VERIFIED_WITHIN = 60.0
 
 
+@pytest.mark.scorecard("announcer killed", web="metallb-l2")
 def test_speaker_killed(
     lab: Lab, expect: Expect, web: str, leader: str, heir: str, announced: Announced, measured: Run
 ) -> None:
@@ -45,6 +46,7 @@ def test_speaker_killed(
     within(times[-len(runs) :], LOST)
 
 
+@pytest.mark.scorecard("announcer stopped in order", web="metallb-l2")
 def test_speaker_stopped(
     lab: Lab, expect: Expect, web: str, leader: str, heir: str, announced: Announced, measured: Run
 ) -> None:
@@ -62,6 +64,7 @@ def test_speaker_stopped(
     within(times[-len(runs) :], LEFT, slack=0)
 
 
+@pytest.mark.scorecard("announcer stalls", web="metallb-l2")
 def test_speaker_stalled(
     lab: Lab, expect: Expect, web: str, leader: str, heir: str, announced: Announced, measured: Run
 ) -> None:
@@ -86,6 +89,7 @@ def test_speaker_stalled(
     within(times[-len(runs) :], LOST)
 
 
+@pytest.mark.scorecard("node dies silently", web="metallb-l2")
 @pytest.mark.parametrize("fault", [NodeSilent, NodeCrashed])
 def test_node_lost(
     lab: Lab, expect: Expect, web: str, leader: str, heir: str, measured: Run, fault: type[NodeSilent | NodeCrashed]
@@ -117,6 +121,7 @@ def test_the_old_leader_takes_its_address_back(
     assert lab.timeline.events(started).first(event.ARP_ANNOUNCED, address=web, node=leader)
 
 
+@pytest.mark.scorecard("node drained", web="metallb-l2")
 def test_a_drained_node_leads_on_until_it_is_excluded(
     lab: Lab, expect: Expect, web: str, leader: str, heir: str, measured: Run
 ) -> None:

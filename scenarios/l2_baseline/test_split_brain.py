@@ -28,6 +28,7 @@ def claims(lab: Lab, address: str, since_ns: int) -> list[str]:
     return [str(each.data["node"]) for each in lab.timeline.events(since_ns).of(event.ARP_ANNOUNCED, address=address)]
 
 
+@pytest.mark.scorecard("node loses IP, still answers ARP", web="metallb-l2")
 @pytest.mark.lab(topology="metallb-l2", fresh=True)  # a member that was lost is joined only once a minute
 def test_a_node_without_ip_that_still_answers_arp(
     lab: Lab, expect: Expect, web: str, leader: str, heir: str, measured: Run
