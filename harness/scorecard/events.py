@@ -196,7 +196,7 @@ def _short_absence(place: Place, column: Column) -> Prediction | None:
 
 
 def _long_absence(place: Place, column: Column) -> Prediction | None:
-    """The announcer is away for good while its node forwards on: nobody needs to lose anything."""
+    """The announcer is away or stalled for good while its node forwards on: nobody needs to lose anything."""
     return _TAKEN_OVER if column is CILIUM_BGP_GR else _short_absence(place, column)
 
 
@@ -250,7 +250,7 @@ EVENTS = (
     Event("silent", "node dies silently", _silent, _of_silence),
     Event("link-lost", "node loses its link at the switch", _link_lost, _of_silence),
     Event("split", "node loses IP, still answers ARP", _silent_for_ip, _of_silence_for_ip),
-    Event("stalled", "announcer stalls", _stalled, _of_silence),
+    Event("stalled", "announcer stalls", _stalled, _long_absence),
     Event("drained", "node drained", _drained, _of_leave),
     Event("backend-moved", "backend moves to another node", _backend_moved, lambda place, column: None),
     Event("router", "router's bgpd restarted, back after 3 s", _router_restarted, _of_router),
