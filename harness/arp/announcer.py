@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 from harness.backends.base import Backend
 from harness.process import Process
@@ -16,15 +15,6 @@ from harness.traffic import control
 
 #: Seconds for it to end when it is asked to; it takes milliseconds.
 _ENDS_WITHIN = 10.0
-
-
-def leader(nodes: Iterable[str], address: str) -> str:
-    """The node that MetalLB lets announce an address (speaker/layer2_controller.go): the least sha256 of node#address.
-
-    Raises:
-        ValueError: without nodes.
-    """
-    return min(nodes, key=lambda node: sha256(f"{node}#{address}".encode()).digest())
 
 
 @dataclass(frozen=True)

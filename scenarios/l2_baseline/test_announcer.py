@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-from harness.arp.announcer import leader
 from harness.arp.frames import BROADCAST, ArpFrame, Wire, unicast_reply
 from harness.lab import Lab
+from harness.metallb.election import ranking
 from harness.process import Process
 from harness.wait import let_pass, until
 
@@ -75,8 +75,7 @@ def speakers(lab: Lab) -> Iterator[dict[str, Process]]:
 def test_gratuitous_arp_is_metallbs(lab: Lab, speakers: dict[str, Process]) -> None:
     """Five rounds of a request and a reply, to everybody, the target's MAC broadcast, 1.1 s apart."""
     web = lab.service("web").address
-    first = leader(speakers, web)
-    heir = leader(set(speakers) - {first}, web)
+    first, heir, *_ = ranking(web, speakers)
     let_pass(LISTEN)  # one ticker serves all series: one that is still going on would set the pace of this one
     mac, real = series(lab, web, speakers[first].stop)
     assert lab.backend.hosts_by_mac()[mac] == heir, "MetalLB elected another node than the formula"
@@ -93,7 +92,7 @@ def test_gratuitous_arp_is_metallbs(lab: Lab, speakers: dict[str, Process]) -> N
 def test_replies_are_metallbs(lab: Lab, speakers: dict[str, Process]) -> None:
     """One unicast reply to the asker; none to a request for another node's MAC, and none to a reply."""
     web = lab.service("web").address
-    node = leader(speakers, web)
+    node, *_ = ranking(web, speakers)
     router = lab.router()
     link = next(link for link in lab.topology.links(router.name) if link.network == "servers")
     own = str(link.addresses[0].ip)

@@ -13,13 +13,14 @@ from typing import Any, cast
 
 import pytest
 
-from harness.arp.announcer import Announcer, leader
+from harness.arp.announcer import Announcer
 from harness.arp.frames import BROADCAST, ArpFrame, metallb_gratuitous, rfc_gratuitous_reply, unicast_reply
 from harness.arp.router_arp import ArpCounters, ArpEntry, FreebsdArp, LinuxArp
 from harness.backends.base import Backend
 from harness.backends.netns import plan
 from harness.backends.netns.backend import stand_ins
 from harness.binaries import Binaries
+from harness.metallb.election import leader
 from harness.routing.kernel import Neighbour
 from harness.timeline import arplog, event, journal
 from harness.timeline.clock import WallClock
@@ -58,7 +59,7 @@ def test_the_leader_is_the_one_that_the_go_program_elects() -> None:
     go = Path(plan.__file__).parents[2] / "binaries/go/lablet/internal/announce/announce_test.go"
     rows = [line.split('"') for line in go.read_text().splitlines() if line.startswith('\t"192.168.')]
     assert len(rows) == 4
-    assert {row[1]: leader(nodes, row[1]) for row in rows} == {row[1]: row[3] for row in rows}
+    assert {row[1]: leader(row[1], nodes) for row in rows} == {row[1]: row[3] for row in rows}
 
 
 # -- the timeline ----------------------------------------------------------------------------------------------------
