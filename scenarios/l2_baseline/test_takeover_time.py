@@ -11,10 +11,13 @@ from harness.faults import SpeakerKilled
 from harness.lab import Lab
 from harness.timeline import event
 from harness.verdict.predict import metallb_speaker_lost
+from harness.wait import let_pass
 from scenarios.l2_baseline.conftest import settled
 
 #: Kills of one speaker; each takes some ten seconds.
 RUNS = 20
+#: Seconds between the probes of a member, each of another member (memberlist, DefaultLANConfig).
+PROBE_INTERVAL = 1.0
 #: Median seconds until the next one announces: 5.0 to 6.0 on kind, 5.6 in namespaces (facts/l2_and_lag.md).
 MEDIAN = (5.3, 6.5)
 
@@ -36,8 +39,10 @@ def test_median(lab: Lab, speakers: int, record_property: Callable[[str, object]
     assert leader is not None
     heir = lab.l2.expected()[web].candidates[0]
     times = []
-    for _ in range(RUNS):
+    for run in range(RUNS):
         settled(lab, web, leader)
+        # that wait ends in step with the probes: without this, every kill would come at the same moment of their round
+        let_pass(PROBE_INTERVAL * (speakers - 1) * run / RUNS)
         with lab.fault(SpeakerKilled(leader)) as fault:
             since = fault.at_ns
             heard = lab.timeline.wait(event.ARP_ANNOUNCED, within=30, after_ns=since, address=web, node=heir)
