@@ -173,7 +173,7 @@ def test_router_asks_while_nobody_answers(lab: Lab, expect: Expect, announced: A
 
     # from the moment in which the holder gives up until the other one has the lease, and a second until the router asks
     longest = predicted.high - cilium_l2_given_up(announced.lease).low + 1 + _MARGIN
-    expect.outage_between(expect.runs(run), min_ms=100, max_ms=longest * 1e3)
+    expect.outage_between(expect.runs(run), min_ms=30, max_ms=longest * 1e3)
 
 
 def test_api_server_gone(lab: Lab, announced: Announced) -> None:
