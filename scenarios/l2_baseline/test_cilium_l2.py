@@ -42,7 +42,8 @@ def test_one_holder_answers(lab: Lab, announced: Announced) -> None:
     assert announced.answering() == {holder}
     assert announced.answering(free) == set(), "the control: somebody answers for everything"
     assert announced.programmed() == {holder}
-    assert lab.client().http(announced.service.url()).status == 200
+    url = announced.service.url()
+    until("an answer", lambda: lab.client().http(url).status, lambda status: status == 200, within=5)
     assert announced.at_router() == holder
     # the lease is renewed: longer than it would last by itself, with the age of the last renewal
     window = announced.lease.duration + 1
