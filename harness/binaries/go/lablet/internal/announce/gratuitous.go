@@ -23,13 +23,7 @@ const (
 
 // gratuitous are the two frames of one round, in the order in which MetalLB sends them.
 func gratuitous(own arp.MAC, address netip.Addr) [2]arp.Frame {
-	frame := arp.Frame{
-		To: arp.Broadcast, From: own, Operation: arp.Request,
-		SenderMAC: own, Sender: address, TargetMAC: arp.Broadcast, Target: address,
-	}
-	reply := frame
-	reply.Operation = arp.Reply
-	return [2]arp.Frame{frame, reply}
+	return [2]arp.Frame{arp.Announcing(arp.Request, own, address), arp.Announcing(arp.Reply, own, address)}
 }
 
 // leader is the member that announces an address; false when there is none.

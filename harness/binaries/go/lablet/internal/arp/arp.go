@@ -72,6 +72,16 @@ func Answering(request Frame, own MAC) Frame {
 	}
 }
 
+// Announcing is gratuitous ARP: an address is at a MAC, to everybody. The target's MAC is broadcast, as MetalLB
+// (internal/layer2/arp.go) and Cilium (pkg/datapath/garp and gneigh) write it; Linux does not count such a reply as
+// gratuitous.
+func Announcing(operation uint16, own MAC, address netip.Addr) Frame {
+	return Frame{
+		To: Broadcast, From: own, Operation: operation,
+		SenderMAC: own, Sender: address, TargetMAC: Broadcast, Target: address,
+	}
+}
+
 // ErrNotARP is a frame that is no ARP for IPv4 over Ethernet.
 var ErrNotARP = errors.New("not ARP for IPv4 over Ethernet")
 
@@ -176,7 +186,7 @@ func Bind(device Device, protocol uint16, filter []unix.SockFilter) (int, error)
 		err = Filter(fd, filter)
 	}
 	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(protocol), Ifindex: device.Index})
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: NetworkOrder(protocol), Ifindex: device.Index})
 	}
 	if err != nil {
 		_ = unix.Close(fd) // the first error is the one to report
@@ -191,7 +201,8 @@ func Filter(fd int, program []unix.SockFilter) error {
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &fprog)
 }
 
-func networkOrder(value uint16) uint16 {
+// NetworkOrder is a 16-bit number as packet sockets want their protocol.
+func NetworkOrder(value uint16) uint16 {
 	var bytes [2]byte
 	binary.BigEndian.PutUint16(bytes[:], value)
 	return binary.NativeEndian.Uint16(bytes[:])

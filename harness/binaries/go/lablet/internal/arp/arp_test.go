@@ -40,10 +40,12 @@ func TestAReplyAnswersTheAsker(t *testing.T) {
 func TestOtherFramesAreRefused(t *testing.T) {
 	wire, _ := hex.DecodeString(request)
 	for name, change := range map[string]func([]byte) []byte{
-		"short":     func(f []byte) []byte { return f[:Size-1] },
-		"IPv4":      func(f []byte) []byte { f[13] = 0; return f },
-		"token":     func(f []byte) []byte { f[15] = 6; return f },
-		"long MACs": func(f []byte) []byte { f[18] = 8; return f },
+		"short":           func(f []byte) []byte { return f[:Size-1] },
+		"IPv4":            func(f []byte) []byte { f[13] = 0; return f },
+		"token":           func(f []byte) []byte { f[15] = 6; return f },
+		"another network": func(f []byte) []byte { f[17] = 6; return f },
+		"IPv6 inside ARP": func(f []byte) []byte { f[19] = 16; return f },
+		"long MACs":       func(f []byte) []byte { f[18] = 8; return f },
 	} {
 		if _, err := Parse(change(append([]byte(nil), wire...))); err == nil {
 			t.Errorf("%s was taken for ARP", name)

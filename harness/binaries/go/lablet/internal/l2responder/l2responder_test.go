@@ -14,12 +14,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lblab/lablet/internal/arp"
 )
 
 var (
 	address = netip.MustParseAddr("192.168.130.200")
-	router  = mac{2, 0, 0, 0, 0, 1}
-	node    = mac{2, 0, 0, 0, 0, 2}
+	router  = arp.MAC{2, 0, 0, 0, 0, 1}
+	node    = arp.MAC{2, 0, 0, 0, 0, 2}
 )
 
 const (
@@ -28,29 +30,29 @@ const (
 )
 
 // request asks who has the address, as a router does.
-func whoHas(ip netip.Addr, to mac) []byte {
-	return packet{
-		destination: to, source: router, operation: opRequest, sha: router,
-		spa: netip.MustParseAddr("192.168.130.1"), tpa: ip,
-	}.bytes()
+func whoHas(ip netip.Addr, to arp.MAC) []byte {
+	return arp.Frame{
+		To: to, From: router, Operation: arp.Request, SenderMAC: router,
+		Sender: netip.MustParseAddr("192.168.130.1"), Target: ip,
+	}.Append(nil)
 }
 
 // fake is the node's interfaces: one Ethernet interface, and loopback with index 1.
 type fake struct {
 	lock sync.Mutex
-	sent []packet
+	sent []arp.Frame
 }
 
-func (f *fake) hardwareAddress(ifIndex int) (mac, string, error) {
+func (f *fake) hardwareAddress(ifIndex int) (arp.MAC, string, error) {
 	if ifIndex != device {
-		return mac{}, "lo", errors.New("interface lo is no Ethernet")
+		return arp.MAC{}, "lo", errors.New("interface lo is no Ethernet")
 	}
 	return node, "eth0", nil
 }
 
 func (f *fake) send(frame []byte, _ int) {
-	found, ok := parse(frame)
-	if !ok {
+	found, err := arp.Parse(frame)
+	if err != nil {
 		panic(fmt.Sprintf("no ARP: %x", frame))
 	}
 	f.lock.Lock()
@@ -58,10 +60,10 @@ func (f *fake) send(frame []byte, _ int) {
 	f.sent = append(f.sent, found)
 }
 
-func (f *fake) frames() []packet {
+func (f *fake) frames() []arp.Frame {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	return append([]packet(nil), f.sent...)
+	return append([]arp.Frame(nil), f.sent...)
 }
 
 // start gives a responder at a moment that the test moves, and what it sends.
@@ -85,28 +87,6 @@ func create(operation string) request {
 	return request{Op: "create", key: key{address, device}, Gratuitous: operation}
 }
 
-func TestFrameSurvivesItsBytes(t *testing.T) {
-	want := packet{broadcast, router, opRequest, router, netip.MustParseAddr("10.0.0.1"), mac{}, address}
-	got, ok := parse(want.bytes())
-	if !ok || got != want {
-		t.Fatalf("got %+v, %v", got, ok)
-	}
-	for name, spoil := range map[string]func([]byte){
-		"IPv4":            func(b []byte) { b[12], b[13] = 8, 0 },
-		"another network": func(b []byte) { b[17] = 6 },
-		"IPv6 inside ARP": func(b []byte) { b[19] = 16 },
-	} {
-		frame := want.bytes()
-		spoil(frame)
-		if _, ok := parse(frame); ok {
-			t.Errorf("%s was taken for ARP", name)
-		}
-	}
-	if _, ok := parse(want.bytes()[:frameLength-1]); ok {
-		t.Error("a frame that is cut off was taken for ARP")
-	}
-}
-
 func TestAnswersForAnEntryOnly(t *testing.T) {
 	r, ports, now := start(t)
 	do(t, r, create("request"))
@@ -116,22 +96,22 @@ func TestAnswersForAnEntryOnly(t *testing.T) {
 		frame   []byte
 		ifIndex int
 	}{
-		"another address":     {whoHas(netip.MustParseAddr("192.168.130.201"), broadcast), device},
-		"another interface":   {whoHas(address, broadcast), device + 1},
-		"somebody else asked": {whoHas(address, mac{2, 9}), device},
-		"a reply":             {gratuitous(opReply, router, address).bytes(), device},
+		"another address":     {whoHas(netip.MustParseAddr("192.168.130.201"), arp.Broadcast), device},
+		"another interface":   {whoHas(address, arp.Broadcast), device + 1},
+		"somebody else asked": {whoHas(address, arp.MAC{2, 9}), device},
+		"a reply":             {arp.Announcing(arp.Reply, router, address).Append(nil), device},
 	} {
 		r.hear(each.frame, each.ifIndex)
 		if len(ports.frames()) != announced {
 			t.Errorf("%s was answered", name)
 		}
 	}
-	r.hear(whoHas(address, broadcast), device)
+	r.hear(whoHas(address, arp.Broadcast), device)
 	r.hear(whoHas(address, node), device) // a router that verifies its entry asks the node itself
 	got := ports.frames()[announced:]
-	want := packet{
-		destination: router, source: node, operation: opReply, sha: node, spa: address, tha: router,
-		tpa: netip.MustParseAddr("192.168.130.1"),
+	want := arp.Frame{
+		To: router, From: node, Operation: arp.Reply, SenderMAC: node, Sender: address, TargetMAC: router,
+		Target: netip.MustParseAddr("192.168.130.1"),
 	}
 	if len(got) != 2 || got[0] != want || got[1] != want {
 		t.Fatalf("got %+v, want %+v twice", got, want)
@@ -142,11 +122,11 @@ func TestAnswersForAnEntryOnly(t *testing.T) {
 }
 
 func TestOneGratuitousARPForANewEntry(t *testing.T) {
-	for operation, code := range map[string]uint16{"request": opRequest, "reply": opReply} {
+	for operation, code := range map[string]uint16{"request": arp.Request, "reply": arp.Reply} {
 		r, ports, _ := start(t)
 		do(t, r, create(operation))
 		do(t, r, create(operation))
-		want := packet{broadcast, node, code, node, address, broadcast, address}
+		want := arp.Frame{To: arp.Broadcast, From: node, Operation: code, SenderMAC: node, Sender: address, TargetMAC: arp.Broadcast, Target: address}
 		if got := ports.frames(); len(got) != 1 || got[0] != want {
 			t.Errorf("%s: sent %+v", operation, got)
 		}
@@ -163,7 +143,7 @@ func TestSilentWithoutTheAgent(t *testing.T) {
 	do(t, r, create("request"))
 	asked := func() bool {
 		before := len(ports.frames())
-		r.hear(whoHas(address, broadcast), device)
+		r.hear(whoHas(address, arp.Broadcast), device)
 		return len(ports.frames()) > before
 	}
 	if asked() {
@@ -269,7 +249,7 @@ func TestProgrammedOverItsSocket(t *testing.T) {
 			t.Errorf("%s: answered %s (%v), want %s", each.asked, got, err, each.want)
 		}
 	}
-	if sent := ports.frames(); len(sent) != 1 || sent[0].operation != opReply {
+	if sent := ports.frames(); len(sent) != 1 || sent[0].Operation != arp.Reply {
 		t.Errorf("sent %+v", sent)
 	}
 	connection.Close()

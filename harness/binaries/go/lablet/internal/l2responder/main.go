@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lblab/lablet/internal/arp"
 	"lblab/lablet/internal/clock"
 )
 
@@ -65,7 +66,7 @@ func Main(ctx context.Context, arguments []string) error {
 // ethernet is what a responder needs of the node's interfaces.
 type ethernet interface {
 	// hardwareAddress is an interface's own address, and its name.
-	hardwareAddress(ifIndex int) (mac, string, error)
+	hardwareAddress(ifIndex int) (arp.MAC, string, error)
 	// send puts a frame on the wire; a link that is down loses it.
 	send(frame []byte, ifIndex int)
 }
@@ -166,7 +167,7 @@ func (r *responder) do(asked request) (reply, error) {
 // create adds an entry and, if it is new, sends one gratuitous ARP: Cilium's reconciler sends it before it writes the map
 // (pkg/datapath/l2responder, garpOnNewEntry).
 func (r *responder) create(asked request) error {
-	operation, ok := map[string]uint16{"request": opRequest, "reply": opReply}[asked.Gratuitous]
+	operation, ok := map[string]uint16{"request": arp.Request, "reply": arp.Reply}[asked.Gratuitous]
 	if !ok || !asked.IP.Is4() {
 		return fmt.Errorf("an entry has an IPv4 address and a gratuitous request or reply, not %q and %q", asked.IP, asked.Gratuitous)
 	}
@@ -175,7 +176,7 @@ func (r *responder) create(asked request) error {
 		return err
 	}
 	if r.table.create(asked.key, own) {
-		r.ports.send(gratuitous(operation, own, asked.IP).bytes(), asked.IfIndex)
+		r.ports.send(arp.Announcing(operation, own, asked.IP).Append(nil), asked.IfIndex)
 		r.log.Info("ARP is answered, and one gratuitous ARP sent", "ip", asked.IP, "device", device, "operation", asked.Gratuitous)
 	}
 	return nil

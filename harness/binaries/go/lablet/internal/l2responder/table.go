@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"lblab/lablet/internal/arp"
 )
 
 // key is a key of the BPF map cilium_l2_responder_v4: answer for this address at this interface.
@@ -16,7 +18,7 @@ type key struct {
 
 // row is what the map holds of a key.
 type row struct {
-	own       mac
+	own       arp.MAC
 	responses uint64
 }
 
@@ -37,7 +39,7 @@ func newTable(maxLiveness time.Duration) *table {
 }
 
 // create adds an entry; it says whether it was not there before. Own is the interface's hardware address.
-func (t *table) create(k key, own mac) (isNew bool) {
+func (t *table) create(k key, own arp.MAC) (isNew bool) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
 	if _, found := t.rows[k]; found {
@@ -106,16 +108,16 @@ func (t *table) isSilent(nowNS int64) bool {
 // answer decides on a frame that came in at an interface: a request, sent to everybody or to the interface itself, for
 // an address with an entry there (bpf/lib/arp.h, arp_validate).
 func (t *table) answer(frame []byte, ifIndex int, nowNS int64) ([]byte, bool) {
-	asked, ok := parse(frame)
-	if !ok || asked.operation != opRequest {
+	asked, err := arp.Parse(frame)
+	if err != nil || asked.Operation != arp.Request {
 		return nil, false
 	}
 	t.lock.Lock()
 	defer t.lock.Unlock()
-	found := t.rows[key{asked.tpa, ifIndex}]
-	if found == nil || t.isSilent(nowNS) || asked.destination != broadcast && asked.destination != found.own {
+	found := t.rows[key{asked.Target, ifIndex}]
+	if found == nil || t.isSilent(nowNS) || asked.To != arp.Broadcast && asked.To != found.own {
 		return nil, false
 	}
 	found.responses++
-	return asked.reply(found.own).bytes(), true
+	return arp.Answering(asked, found.own).Append(nil), true
 }

@@ -1,12 +1,13 @@
 package l2responder
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 
 	"golang.org/x/sys/unix"
+
+	"lblab/lablet/internal/arp"
 )
 
 // largest is the most that is read of a frame; ARP over Ethernet needs 42 bytes.
@@ -17,7 +18,7 @@ const largest = 2048
 type wire struct{ fd int }
 
 func openWire() (wire, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(networkOrder(unix.ETH_P_ARP)))
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(arp.NetworkOrder(unix.ETH_P_ARP)))
 	if err != nil {
 		return wire{}, fmt.Errorf("packet socket: %w", err)
 	}
@@ -44,22 +45,16 @@ func (w wire) serve(hear func(frame []byte, ifIndex int)) error {
 
 func (w wire) send(frame []byte, ifIndex int) {
 	// a link that is down loses it, as it loses what BPF redirects to it
-	_ = unix.Sendto(w.fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: ifIndex, Halen: uint8(len(mac{}))})
+	_ = unix.Sendto(w.fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: ifIndex, Halen: uint8(len(arp.MAC{}))})
 }
 
-func (w wire) hardwareAddress(ifIndex int) (mac, string, error) {
+func (w wire) hardwareAddress(ifIndex int) (arp.MAC, string, error) {
 	device, err := net.InterfaceByIndex(ifIndex)
 	if err != nil {
-		return mac{}, "", err
+		return arp.MAC{}, "", err
 	}
-	if len(device.HardwareAddr) != len(mac{}) {
-		return mac{}, device.Name, fmt.Errorf("interface %s is no Ethernet", device.Name)
+	if len(device.HardwareAddr) != len(arp.MAC{}) {
+		return arp.MAC{}, device.Name, fmt.Errorf("interface %s is no Ethernet", device.Name)
 	}
-	return mac(device.HardwareAddr), device.Name, nil
-}
-
-func networkOrder(value uint16) uint16 {
-	var bytes [2]byte
-	binary.BigEndian.PutUint16(bytes[:], value)
-	return binary.NativeEndian.Uint16(bytes[:])
+	return arp.MAC(device.HardwareAddr), device.Name, nil
 }
