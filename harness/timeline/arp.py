@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
-import struct
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from harness.arp.frame import ArpFrame
 from harness.timeline import event
 from harness.timeline.event import Event
 from harness.timeline.stamp import Stamp
 
-#: <linux/if_ether.h>
-ETH_P_ARP = 0x0806
 #: <linux/if_packet.h>: the host's own frames are told, too.
 _PACKET_OUTGOING = 4
-#: RFC 826: hardware Ethernet (1), protocol IPv4 (0x0800), 6 and 4 bytes of address; then the opcode.
-_FIXED = struct.Struct("!HHBBH")
-_ETHERNET_IPV4 = (1, 0x0800, 6, 4)
-_OPERATIONS = {1: "request", 2: "reply"}
-_HEADER, _LENGTH = 14, 28
-
-
-class ArpFrame(NamedTuple):
-    """An ARP packet for IPv4 over Ethernet (RFC 826)."""
-
-    #: "request" or "reply".
-    operation: str
-    sender_mac: str
-    sender: str
-    target_mac: str
-    target: str
-
-    @property
-    def gratuitous(self) -> bool:
-        """Whether it announces its sender's own address (RFC 5227 section 3)."""
-        return self.sender == self.target
-
-
-def parse(frame: bytes) -> ArpFrame | None:
-    """Read an Ethernet frame; None when it is no ARP request or reply for IPv4."""
-    body = frame[_HEADER : _HEADER + _LENGTH]
-    if len(body) < _LENGTH or frame[12:14] != ETH_P_ARP.to_bytes(2, "big"):
-        return None
-    *kind, operation = _FIXED.unpack_from(body)
-    if tuple(kind) != _ETHERNET_IPV4 or operation not in _OPERATIONS:
-        return None
-    sender, target = (str(ipaddress.IPv4Address(body[at : at + 4])) for at in (14, 24))
-    return ArpFrame(_OPERATIONS[operation], _mac(body[8:14]), sender, _mac(body[18:24]), target)
-
-
-def _mac(raw: bytes) -> str:
-    return raw.hex(":")
 
 
 class ArpWatch:
@@ -78,7 +37,7 @@ class ArpWatch:
                 data, (_, _, kind, *_) = self.socket.recvfrom(2048)
             except BlockingIOError:
                 break
-            frame = parse(data)
+            frame = ArpFrame.parse(data)
             if kind != _PACKET_OUTGOING and frame is not None and frame.gratuitous:
                 frames.append(frame)
         stamp = Stamp.now(since_ns)

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from harness.arp.frame import ETH_P_ARP
 from harness.routing import bmp
 from harness.timeline import event, punctual
-from harness.timeline.arp import ETH_P_ARP, ArpWatch
+from harness.timeline.arp import ArpWatch
 from harness.timeline.bgp import BgpWatch
 from harness.timeline.clock import WallClock
 from harness.timeline.event import Event

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from harness.arp.frames import BROADCAST, ArpFrame, Wire, unicast_reply
+from harness.arp.frame import BROADCAST, ArpFrame, unicast_reply
+from harness.arp.wire import Wire
 from harness.lab import Lab
 from harness.metallb.election import ranking
 from harness.process import Process

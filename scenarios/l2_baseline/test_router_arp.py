@@ -15,8 +15,9 @@ from functools import partial
 
 import pytest
 
-from harness.arp.frames import ArpFrame, Operation, Wire, metallb_gratuitous, rfc_gratuitous_reply, unicast_reply
+from harness.arp.frame import ArpFrame, Operation, metallb_gratuitous, rfc_gratuitous_reply, unicast_reply
 from harness.arp.router_arp import FreebsdArp
+from harness.arp.wire import Wire
 from harness.errors import Untrusted
 from harness.lab import Lab
 from harness.wait import let_pass, steady, until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.arp_question import who_has
+from harness.arp.question import who_has
 from harness.backends.netns.plan import CONTROL_PLANE
 from harness.cilium import semver
 from harness.errors import MissingCapability

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from harness.arp.announcer import Announcer
-from harness.arp.frames import BROADCAST, ArpFrame, metallb_gratuitous, rfc_gratuitous_reply, unicast_reply
+from harness.arp.frame import BROADCAST, ArpFrame, metallb_gratuitous, rfc_gratuitous_reply, unicast_reply
 from harness.arp.router_arp import ArpCounters, ArpEntry, FreebsdArp, LinuxArp
 from harness.backends.base import Backend
 from harness.backends.netns import plan

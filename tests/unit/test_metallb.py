@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from harness import manifests
+from harness.arp.frame import ArpFrame, metallb_gratuitous
 from harness.cilium.expected import Expected, Session
 from harness.errors import UserError
 from harness.metallb import api, crds, election, versions
 from harness.metallb.expected import EXCLUDED, Objects, by_bgp, owners
 from harness.metallb.members import members
-from harness.timeline import arp
 from harness.topology import load
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
@@ -313,14 +313,14 @@ FRAME = bytes.fromhex("ffffffffffff 020000000001 0806 0001 0800 06 04 0001 02000
 
 
 def test_a_frame_is_read() -> None:
-    frame = arp.parse(FRAME + bytes(18))  # padded to the least length of Ethernet
-    assert frame == ("request", "02:00:00:00:00:01", ADDRESS, "ff:ff:ff:ff:ff:ff", ADDRESS)
+    frame = ArpFrame.parse(FRAME + bytes(18))  # padded to the least length of Ethernet
+    assert frame == metallb_gratuitous("request", "02:00:00:00:00:01", ADDRESS)
     assert frame is not None
     assert frame.gratuitous
-    reply = arp.parse(FRAME.replace(bytes.fromhex("06040001"), bytes.fromhex("06040002")))
+    reply = ArpFrame.parse(FRAME.replace(bytes.fromhex("06040001"), bytes.fromhex("06040002")))
     assert reply is not None
     assert reply.operation == "reply"
-    asking = arp.parse(FRAME[:-4] + bytes.fromhex("c0a88201"))
+    asking = ArpFrame.parse(FRAME[:-4] + bytes.fromhex("c0a88201"))
     assert asking is not None
     assert not asking.gratuitous
 
@@ -329,4 +329,4 @@ def test_a_frame_is_read() -> None:
     "frame", [b"", FRAME[:30], FRAME.replace(b"\x08\x06", b"\x08\x00"), FRAME[:20] + b"\0\3" + FRAME[22:]]
 )
 def test_another_frame_is_left_alone(frame: bytes) -> None:
-    assert arp.parse(frame) is None
+    assert ArpFrame.parse(frame) is None

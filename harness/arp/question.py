@@ -5,19 +5,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-import struct
 import time
 from dataclasses import dataclass
 
+from harness.arp.frame import ETH_P_ARP, ArpFrame
 from harness.backends.base import Backend
 
-_ETH_P_ARP = 0x0806
-_BROADCAST = b"\xff" * 6
-#: RFC 826: hardware type Ethernet, protocol type IPv4, their lengths; then the operation.
-_HEADER = struct.pack("!HHBB", 1, 0x0800, 6, 4)
-_REQUEST, _REPLY = 1, 2
-#: Bytes of a frame with ARP.
-_FRAME = 42
+#: The target's MAC in a question: it is what is asked for.
+_UNKNOWN = "00:00:00:00:00:00"
 
 
 @dataclass(frozen=True)
@@ -45,24 +40,20 @@ def who_has(backend: Backend, host: str, device: str, address: str, *, within: f
     Returns:
         The replies in the order in which they came.
     """
-    wanted = ipaddress.IPv4Address(address).packed
     own = next(
-        one.ip.packed for one in _addresses(backend, host, device) if ipaddress.IPv4Address(address) in one.network
+        str(one.ip) for one in _addresses(backend, host, device) if ipaddress.IPv4Address(address) in one.network
     )
     answers: list[ArpAnswer] = []
-    with backend.socket(host, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ARP)) as sock:
-        sock.bind((device, _ETH_P_ARP))
-        mac = sock.getsockname()[4]
-        question = _HEADER + struct.pack("!H", _REQUEST) + mac + own + bytes(6) + wanted
-        sock.send(_BROADCAST + mac + struct.pack("!H", _ETH_P_ARP) + question)
+    with backend.socket(host, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)) as sock:
+        sock.bind((device, ETH_P_ARP))
+        sock.send(ArpFrame("request", sock.getsockname()[4].hex(":"), own, _UNKNOWN, address).packed())
         asked = time.monotonic()
         with contextlib.suppress(TimeoutError):
             while (left := asked + within - time.monotonic()) > 0:
                 sock.settimeout(left)
-                frame = sock.recv(2048)
-                ours = len(frame) >= _FRAME and frame[14:20] == _HEADER and frame[28:32] == wanted
-                if ours and struct.unpack("!H", frame[20:22])[0] == _REPLY:
-                    answers.append(ArpAnswer(frame[22:28].hex(":"), time.monotonic() - asked))
+                frame = ArpFrame.parse(sock.recv(2048))
+                if frame is not None and (frame.operation, frame.sender) == ("reply", address):
+                    answers.append(ArpAnswer(frame.sender_mac, time.monotonic() - asked))
     return answers
 
 
