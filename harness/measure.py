@@ -197,8 +197,19 @@ class Probe:
         self._end()
         run = records.read(self._out)
         analysis = analyse(run, logs=list(self._logs()), taps=[records.read_tap(path) for path in self._tapped])
-        found = timeline_outages.events(analysis.outages, self.name, analysis.resolution)
-        self._lab.timeline.add(*found)
+        self._lab.timeline.add(
+            *timeline_outages.events(analysis.outages, self.name, analysis.resolution),
+            *timeline_outages.seen_as(analysis.moves, self.name),
+            timeline_outages.account(
+                analysis,
+                self.name,
+                client=self._client,
+                address=self._address,
+                port=self._port,
+                began_ns=self._started_ns,
+                ended_ns=ended,
+            ),
+        )
         self._measured = Measured(
             name=self.name,
             address=self._address,

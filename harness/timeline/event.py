@@ -14,6 +14,10 @@ from typing import Any
 # Kinds. The part before the dot groups them: a filter for "bgp" takes all of BGP.
 FAULT = "fault"
 OUTAGE_BEGIN, OUTAGE_END = "probe.outage_begin", "probe.outage_end"
+#: A probe has ended: what it sent, and where, from when to when; also one that lost nothing.
+PROBED = "probe.ran"
+#: The server begins to see a flow under another address: an address translation on the way has lost its state.
+SEEN_AS = "probe.seen_as"
 #: A session reached Established, or left it.
 PEER_UP, PEER_DOWN = "bgp.peer_up", "bgp.peer_down"
 #: An OPEN of a session, known when the session is established.

@@ -1,4 +1,4 @@
-"""Outages that a probe found, as events among all others."""
+"""What a probe found, as events among all others: its outages, its account, whom the server took it for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.timeline import event
 from harness.timeline.event import Event
+from harness.traffic.analysis import Analysis, Move
 from harness.traffic.outages import ALL, Outage
 
 _SOURCE = "probe"
@@ -39,3 +40,41 @@ def events(outages: Iterable[Outage], subject: str, resolution_ns: int | None = 
         if ended:
             text = f"{what}: back after {outage.duration / 1e6:.0f} ms, {outage.lost} packets lost{where}"
             yield Event(outage.end, _SOURCE, event.OUTAGE_END, subject, text, resolution, data)
+
+
+def seen_as(moves: Iterable[Move], subject: str) -> Iterator[Event]:
+    """Give an event for each change of the address under which the server sees a flow."""
+    for move in moves:
+        text = f"{subject}, flow {move.flow}: the server sees it as {move.after}, before as {move.before}"
+        yield Event(move.at, _SOURCE, event.SEEN_AS, subject, text, 0, asdict(move))
+
+
+def account(
+    analysis: Analysis, subject: str, *, client: str, address: str, port: int, began_ns: int, ended_ns: int
+) -> Event:
+    """Give the event that says what a probe has sent, so that one that lost nothing is on the timeline, too.
+
+    Args:
+        analysis: Of the probe.
+        subject: What was probed, as for `events`.
+        client: The client's name.
+        address: Where to.
+        port: The port there.
+        began_ns: From when on it sent.
+        ended_ns: Until when.
+    """
+    loss = analysis.loss
+    flows = analysis.flows
+    data = {
+        "client": client,
+        "address": address,
+        "port": port,
+        "flows": len(flows),
+        "interval_ns": flows[0].interval if flows else 0,
+        "sent": loss.sent,
+        "lost": loss.lost,
+        "began_ns": began_ns,
+        "ended_ns": ended_ns,
+    }
+    text = f"{subject}: {loss.sent} packets sent, {loss.lost} lost"
+    return Event(ended_ns, _SOURCE, event.PROBED, subject, text, 0, data)
