@@ -200,6 +200,7 @@ class KernelWatch:
         data = {
             "address": address,
             "mac": now.mac if now else None,
+            "at": self._names.of(now.mac) if now and now.mac else None,
             "state": now.state if now else None,
             "before": {"mac": before.mac, "state": before.state} if before else None,
         }

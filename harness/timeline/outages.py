@@ -50,7 +50,7 @@ def seen_as(moves: Iterable[Move], subject: str) -> Iterator[Event]:
 
 
 def account(
-    analysis: Analysis, subject: str, *, client: str, address: str, port: int, began_ns: int, ended_ns: int
+    analysis: Analysis, subject: str, *, client: str, address: str, port: int, node: str | None, began_ns: int, ended_ns: int
 ) -> Event:
     """Give the event that says what a probe has sent, so that one that lost nothing is on the timeline, too.
 
@@ -60,6 +60,7 @@ def account(
         client: The client's name.
         address: Where to.
         port: The port there.
+        node: The node whose own address it is; None for a service's.
         began_ns: From when on it sent.
         ended_ns: Until when.
     """
@@ -69,6 +70,7 @@ def account(
         "client": client,
         "address": address,
         "port": port,
+        "node": node,
         "flows": len(flows),
         "interval_ns": flows[0].interval if flows else 0,
         "sent": loss.sent,

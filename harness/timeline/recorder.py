@@ -57,7 +57,7 @@ class Recorder:
         self._journal = Journal(Path(plan.journal))
         self._selector = selectors.DefaultSelector()
         self._first: Callable[[int], list[Event]] = lambda _: []
-        self._names = Names(plan.names)
+        self._names = Names({**plan.names, **plan.macs})
         self._kernels: list[KernelWatch] = []
         self._follow_kernels()
         self._follow_routers()
