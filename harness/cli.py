@@ -9,6 +9,7 @@ import typer
 
 from harness.commands import (
     build,
+    diagnose,
     doctor,
     fault,
     graph,
@@ -43,6 +44,7 @@ app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
 app.command()(timeline.timeline)
+app.command()(diagnose.diagnose)
 app.command()(graph.graph)
 app.command()(labs.down)
 app.command("list")(labs.list_)

@@ -150,14 +150,12 @@ class _Scanner:
     def watched(self, at: int, frame: bytes, offset: int, stream: Stream) -> None:
         """Look into a TCP segment: a reset, a message of BGP."""
         header = offset + (40 if frame[offset] >> 4 == 6 else (frame[offset] & 0xF) * 4)
-        if frame[header + 13] & _RST:
-            stream.resets += 1
         _, _, source, from_port, target, to_port = stream.key
+        if frame[header + 13] & _RST:
+            self._keep(self.seen.notices, Notice(at, "reset", source, target, "RST"))
         if _BGP in (from_port, to_port):
             for said in bgp_messages(frame, header + (frame[header + 12] >> 4) * 4):
                 self._keep(self.seen.notices, Notice(at, "bgp", source, target, said))
-            if frame[header + 13] & _RST:
-                self._keep(self.seen.notices, Notice(at, "bgp", source, target, "RST"))
 
     def _arp(self, at: int, link: int, frame: bytes, offset: int) -> None:
         body = frame[offset : offset + 28]

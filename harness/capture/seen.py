@@ -41,11 +41,10 @@ class Stream:
         to_mac: Where its frames go, as the last one says.
         from_mac: Where they come from.
         moves: (time, from_mac, to_mac) of each change, the first frame's included.
-        resets: TCP segments with RST.
     """
 
     __slots__ = (
-        "count", "counting", "first", "from_mac", "gaps", "key", "last", "leg", "moves", "resets", "to_mac", "unkept",
+        "count", "counting", "first", "from_mac", "gaps", "key", "last", "leg", "moves", "to_mac", "unkept",
     )  # fmt: skip
 
     def __init__(self, key: StreamKey, at: int) -> None:
@@ -56,7 +55,6 @@ class Stream:
         self.unkept = 0
         self.to_mac = self.from_mac = ""
         self.moves: list[tuple[int, str, str]] = []
-        self.resets = 0
         #: The form in which its frames come at present; another one means that its MACs have changed.
         self.leg: Any = None
         #: Until when a burst is counted.

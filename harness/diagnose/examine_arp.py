@@ -110,7 +110,7 @@ def stranger(c: Context) -> Answer:
     """Whether the address went to a host that is no node."""
     if c.at_begin is None:
         return no("it did not move") if c.sees(Sees.NEXT_HOP) else unknown(_CAPTURE)
-    names = set(c.seen.nodes.values())
+    names = c.seen.nodes
     if c.at_begin.to in names:
         return no(f"{c.at_begin.to} is a node")
     if names:

@@ -53,9 +53,9 @@ def observe(timeline: Timeline, source: str, scale: float = 1.0) -> Observations
         seen.signs += _SIGNS.get(each.kind, _nothing)(each)
         mac, name = each.data.get("mac"), each.data.get("at") or each.data.get("node")
         if mac and name and name != mac and each.is_a("arp", event.NEIGHBOUR):
-            seen.nodes[mac] = name
+            seen.hosts[mac] = name
+            seen.nodes.add(name)
     seen.signs.sort(key=lambda sign: sign.at)
-    seen.named()
     # The recorder of a lab always follows these; leases and MetalLB's logs only where there are such.
     seen.sees = {Sees.ARP, Sees.NEXT_HOP, Sees.LINKS, Sees.ROUTES, Sees.DIRECTION, Sees.RESTARTS}
     if known.first(event.LEASE) is not None or any("l2-responder" in each.subject for each in known):
@@ -64,7 +64,7 @@ def observe(timeline: Timeline, source: str, scale: float = 1.0) -> Observations
         seen.sees.add(Sees.METALLB)
     if any(gap.stalled is not None for flow in seen.flows for gap in flow.gaps):
         seen.sees.add(Sees.SERVER)
-    return seen
+    return seen.named()
 
 
 # -- flows ------------------------------------------------------------------------------------------------------------

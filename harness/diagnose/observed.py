@@ -165,7 +165,10 @@ class Observations:
         end: Until when.
         flows: Traffic that should go on all the time.
         signs: In order of time.
-        nodes: Names of the cluster's nodes by MAC; the name is the MAC itself, or an address, when there is no better.
+        hosts: Names of hosts by MAC.
+        nodes: Which of those names are the cluster's nodes; empty when that is not known.
+        own: Addresses of hosts by MAC, those of services left out.
+        node_addresses: Names of the cluster's nodes by address.
         sees: What would have been seen.
         problems: What is wrong with the files, and what could not be read, one sentence each.
         scale: How long one of the real timers' seconds is.
@@ -176,14 +179,13 @@ class Observations:
     end: int = 0
     flows: list[Flow] = field(default_factory=list)
     signs: list[Sign] = field(default_factory=list)
-    nodes: dict[str, str] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    nodes: set[str] = field(default_factory=set)
+    own: dict[str, set[str]] = field(default_factory=dict)
+    node_addresses: dict[str, str] = field(default_factory=dict)
     sees: set[Sees] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     scale: float = 1.0
-
-    def name(self, mac: str) -> str:
-        """A node's name, or the MAC of a host that is none."""
-        return self.nodes.get(mac, mac)
 
     def add(self, other: Observations) -> None:
         """Take what another recording of the same time saw."""
@@ -192,12 +194,30 @@ class Observations:
         self.end = max((each.end for each in spans), default=0)
         self.sources += other.sources
         self.flows += other.flows
-        self.nodes.update(other.nodes)
+        self.hosts.update(other.hosts)
+        self.nodes |= other.nodes
+        for mac, addresses in other.own.items():
+            self.own.setdefault(mac, set()).update(addresses)
+        self.node_addresses.update(other.node_addresses)
         self.sees |= other.sees
         self.problems += other.problems
         self.signs = sorted([*self.signs, *other.signs], key=lambda sign: sign.at)
 
-    def named(self) -> None:
-        """Put names of nodes in place of their MACs, everywhere."""
-        self.signs = [replace(s, who=self.name(s.who), before=self.name(s.before)) for s in self.signs]
-        self.flows = [replace(flow, node=self.name(flow.node)) for flow in self.flows]
+    def named(self) -> Observations:
+        """The same with names of hosts in place of their MACs, everywhere; nodes by what Kubernetes calls them."""
+        hosts = {mac: f"{mac} ({min(own)})" for mac, own in self.own.items() if own} | self.hosts
+        known = {
+            mac: self.node_addresses[ip] for mac, own in self.own.items() for ip in own & self.node_addresses.keys()
+        }
+        hosts |= known
+
+        def name(mac: str) -> str:
+            return hosts.get(mac, mac)
+
+        return replace(
+            self,
+            hosts=hosts,
+            nodes={name(each) for each in self.nodes} | set(known.values()),
+            signs=[replace(sign, who=name(sign.who), before=name(sign.before)) for sign in self.signs],
+            flows=[replace(flow, node=name(flow.node)) for flow in self.flows],
+        )

@@ -50,7 +50,15 @@ def seen_as(moves: Iterable[Move], subject: str) -> Iterator[Event]:
 
 
 def account(
-    analysis: Analysis, subject: str, *, client: str, address: str, port: int, node: str | None, began_ns: int, ended_ns: int
+    analysis: Analysis,
+    subject: str,
+    *,
+    client: str,
+    address: str,
+    port: int,
+    node: str | None,
+    began_ns: int,
+    ended_ns: int,
 ) -> Event:
     """Give the event that says what a probe has sent, so that one that lost nothing is on the timeline, too.
 
