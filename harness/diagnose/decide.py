@@ -63,8 +63,8 @@ class Total:
         fits: In how many lags.
         possible: In how many it is neither seen nor excluded.
         excluded: In how many it is excluded.
-        score: Of all lags.
-        evidence: The answers that speak for it most often, one sentence each; or exclude it.
+        score: Of the lags that it fits, or of all when it fits none, by how long they were.
+        evidence: In the longest of those: the answers that speak for it, or exclude it, one sentence each.
     """
 
     mechanism: Mechanism
@@ -180,23 +180,24 @@ def _of_address(lags: list[Episode], seen: Observations, entries: Sequence[Entry
     return Diagnosis(lags[0].address, findings, ranking, possible, excluded, period(lags, seen.scale), capture)
 
 
-def _rank(total: Total) -> tuple[float, float, float]:
-    return -total.fits, -total.possible, -total.score
+def _rank(total: Total) -> tuple[float, float]:
+    return -total.score if total.fits else 0.0, -total.score
 
 
 def _total(mechanism: Mechanism, findings: Sequence[Finding]) -> Total:
     own = [next(each for each in finding.candidates if each.mechanism is mechanism) for finding in findings]
-    # a lag weighs by its length: what happens once at the edge of a long one is not what is looked for
+    # a lag weighs by its length: what happens at the edge of a long one is not what is looked for
     weights = [finding.episode.length for finding in findings]
     whole = sum(weights) or 1
-    fits = sum(each.fits for each in own)
-    telling = [each.speaks for each in own if each.fits] or [each.excluded or each.speaks for each in own]
-    sentences = dict.fromkeys(f"{q.value}: {a.evidence}" for each in telling for q, a in each)
+    fits = [weight if each.fits else 0 for each, weight in zip(own, weights, strict=True)]
+    counted = fits if any(fits) else weights
+    longest = own[max(range(len(own)), key=lambda number: counted[number])]
+    telling = longest.speaks if any(fits) else longest.excluded or longest.open or longest.speaks
     return Total(
         mechanism,
-        fits,
+        sum(each.fits for each in own),
         sum(not each.fits and not each.excluded and each.score > 0 for each in own),
         sum(bool(each.excluded) for each in own),
-        sum(each.score * weight for each, weight in zip(own, weights, strict=True)) / whole,
-        tuple(sentences),
+        sum(each.score * weight for each, weight in zip(own, counted, strict=True)) / whole,
+        tuple(f"{question.value}? {answer.evidence}" for question, answer in telling),
     )

@@ -103,8 +103,8 @@ ENTRIES = (
     ),
     Entry(
         Mechanism.SPLIT_BRAIN,
-        needs={Q.NODE_LOST: YES, Q.BOTH_CLAIM: YES},
-        excluded_by={Q.PATH_WORKS: YES},
+        needs={Q.BOTH_CLAIM: YES},
+        excluded_by={Q.PATH_WORKS: YES, Q.NODE_LOST: NO},
         speaks={(Q.BOTH_CLAIM, YES): 4, (Q.NODE_LOST, YES): 2, (Q.SPEAKER_LOST, YES): 2, (Q.LINK_WENT, NO): 1},
         capture=f"{_AT_ROUTER}; {_SPEAKERS}",
     ),

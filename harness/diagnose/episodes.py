@@ -91,8 +91,8 @@ def _together(gaps: list[tuple[Flow, Gap]], seen: Observations, address: str) ->
     ends = 0
     for flow, gap in gaps:
         end = seen.end if gap.end is None else gap.end
-        # what touches is one lag for those who play; flows that are hit one after the other are not
-        if runs and gap.begin < ends:
+        # a breath between two gaps does not make two lags of one, for those who play
+        if runs and gap.begin <= ends + near(seen.scale):
             runs[-1].append((flow, gap))
             ends = max(ends, end)
         else:
@@ -140,5 +140,8 @@ def period(found: list[Episode], scale: float) -> Period | None:
     multiples = [distance / shortest for distance in distances]
     if any(abs(each - round(each)) > _PERIODIC * max(1, round(each)) for each in multiples):
         return None
+    missed = sum(round(each) - 1 for each in multiples)
+    if missed > len(found):  # then anything is a multiple of something
+        return None
     times = [distance / round(each) for distance, each in zip(distances, multiples, strict=True)]
-    return Period(median(times), sum(round(each) - 1 for each in multiples), len(found))
+    return Period(median(times), missed, len(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 from harness.diagnose import examine_arp as arp
 from harness.diagnose.context import CLAIMS, Context
@@ -17,6 +18,8 @@ _HELD = 16
 #: and its container is restarted (3 x 10 s), and until a restarted one has joined.
 _BEFORE, _AFTER = 40, 10
 _SECOND = 1_000_000_000
+#: Claims in turns: so many changes, each within so many seconds (memberlist's own time, unscaled) of the claim before.
+_TURNS, _IN_TURNS = 3, 10
 
 
 def examine(context: Context) -> Answers:
@@ -183,27 +186,25 @@ def node_asked(c: Context) -> Answer:
     """By ARP of the node for the next hop of its answers."""
     asked = [
         sign
-        for sign in c.signs(What.NODE_ASKS, begin=c.episode.end - c.close, end=c.episode.end + c.close)
+        for sign in c.signs(What.NODE_ASKS, begin=c.episode.begin - c.close, end=c.episode.end + c.close)
         if not c.owner or sign.who == c.owner
     ]
     return yes(c.told(asked[0])) if asked else unknown("a capture of ARP at the node would show it")
 
 
 def both_claim(c: Context) -> Answer:
-    """By who answers or announces while it lasts: the node that had the address, and another one."""
-    episode = c.episode
-    claims = c.signs(*CLAIMS, begin=episode.begin, end=episode.end + c.near, about=episode.address)
-    other = next((sign for sign in claims if sign.who and sign.who != c.owner and sign.what is What.ANNOUNCED), None)
-    if not c.owner or not c.sees(Sees.ARP):
+    """By hosts that announce or answer in turns: one that gives an address up does not claim it again at once."""
+    if not c.sees(Sees.ARP):
         return unknown("ARP on the nodes' network would show it")
-    if other is None:
-        return no("nobody else announced it meanwhile")
-    own = [sign for sign in claims if sign.who == c.owner and sign.at > other.at]
-    if own:
-        return yes(
-            f"{other.who} announced it at {c.time(other.at)}, and {c.owner} still claimed it at {c.time(own[0].at)}"
-        )
-    return no(f"after {other.who} had announced it, {c.owner} did not claim it any more")
+    margin = _IN_TURNS * _SECOND
+    claims = c.signs(*CLAIMS, begin=c.episode.begin - margin, end=c.episode.end + margin, about=c.episode.address)
+    claims = [sign for sign in claims if sign.who]
+    turns = [(a, b) for a, b in pairwise(claims) if a.who != b.who and b.at - a.at <= margin]
+    if len(turns) >= _TURNS and any(sign.what is What.ANNOUNCED for sign in claims):
+        first, last = turns[0][0], turns[-1][1]
+        who = " and ".join(sorted({sign.who for turn in turns for sign in turn}))
+        return yes(f"{who} claimed it in turns, {len(turns)} times from {c.time(first.at)} to {c.time(last.at)}")
+    return no("nobody claimed it beside another one")
 
 
 _ANSWERS: Mapping[Question, Callable[[Context], Answer]] = {

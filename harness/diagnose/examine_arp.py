@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from harness.diagnose.context import CLAIMS, Context, Move
 from harness.diagnose.observed import Sees, Sign, What
 from harness.diagnose.questions import Answer, no, unknown, yes
@@ -154,7 +156,7 @@ def two_answer(c: Context) -> Answer:
     said = [sign for sign in said if id(sign) not in announced]
     # what is asked again within a few seconds is one question: nobody has answered yet
     groups = [first for first, before in zip(asked, [None, *asked], strict=False) if _new_question(c, before, first)]
-    for question, following in zip(groups, [*groups[1:], None], strict=True):
+    for question, following in zip_longest(groups, groups[1:]):
         within = question.at + int(_ONE_QUESTION * c.second)
         if following is not None:
             within = min(within, following.at - 1)

@@ -49,18 +49,20 @@ def observe(timeline: Timeline, source: str, scale: float = 1.0) -> Observations
     if len(known):
         seen.begin, seen.end = known[0].at_ns, known[-1].at_ns
     seen.flows = list(_flows(known))
+    routers = {each.subject for each in known.of("arp")} | {each.subject for each in known.of("fib", "bgp")}
     for each in known:
-        seen.signs += _SIGNS.get(each.kind, _nothing)(each)
+        if each.kind == event.NEIGHBOUR and each.subject not in routers:
+            seen.signs += _neighbour_of_node(each)
+        else:
+            seen.signs += _SIGNS.get(each.kind, _nothing)(each)
         mac, name = each.data.get("mac"), each.data.get("at") or each.data.get("node")
         if mac and name and name != mac and each.is_a("arp", event.NEIGHBOUR):
             seen.hosts[mac] = name
             seen.nodes.add(name)
     seen.signs.sort(key=lambda sign: sign.at)
-    # The recorder of a lab always follows these; leases and MetalLB's logs only where there are such.
-    seen.sees = {Sees.ARP, Sees.NEXT_HOP, Sees.LINKS, Sees.ROUTES, Sees.DIRECTION, Sees.RESTARTS}
-    if known.first(event.LEASE) is not None or any("l2-responder" in each.subject for each in known):
-        seen.sees.add(Sees.LEASES)
-    if any(each.subject.endswith("/speaker") for each in known):
+    # The recorder of a lab always follows these, MetalLB's logs only where there are such.
+    seen.sees = {Sees.ARP, Sees.NEXT_HOP, Sees.LINKS, Sees.ROUTES, Sees.DIRECTION, Sees.RESTARTS, Sees.LEASES}
+    if any(each.subject.endswith("speaker") for each in known):
         seen.sees.add(Sees.METALLB)
     if any(gap.stalled is not None for flow in seen.flows for gap in flow.gaps):
         seen.sees.add(Sees.SERVER)
@@ -71,26 +73,37 @@ def observe(timeline: Timeline, source: str, scale: float = 1.0) -> Observations
 
 
 def _flows(known: Timeline) -> Iterator[Flow]:
-    accounts = {each.subject: each for each in known.of(event.PROBED)}
-    begun = known.of(event.OUTAGE_BEGIN)
-    for subject in dict.fromkeys([*accounts, *(each.subject for each in begun)]):
-        account = accounts.get(subject)
-        data: Mapping[str, Any] = account.data if account else {}
-        outages = [each for each in begun if each.subject == subject]
-        numbers = sorted({int(each.data.get("flow", 0)) for each in outages} | set(range(int(data.get("flows", 0)))))
-        for number in numbers:
-            own = [each for each in outages if int(each.data.get("flow", 0)) == number]
-            yield Flow(
-                name=subject if len(numbers) == 1 else f"{subject}, flow {number}",
-                address=str(data.get("address") or _address(subject)),
-                port=int(data.get("port") or 0),
-                begin=int(data.get("began_ns") or known[0].at_ns),
-                end=int(data.get("ended_ns") or known[-1].at_ns),
-                interval=float(data.get("interval_ns") or (own[0].data.get("interval") if own else 0) or 0),
-                gaps=tuple(map(_gap, own)),
-                node=str(data.get("node") or ""),
-                to_node=bool(data.get("node")),
-            )
+    """One for each flow of each run of a probe; probes of older timelines have no account of theirs."""
+    accounts = known.of(event.PROBED)
+    of_run: dict[int, list[Event]] = {id(account): [] for account in accounts}
+    without: dict[str, list[Event]] = {}
+    for outage in known.of(event.OUTAGE_BEGIN):
+        # what a probe loses before it is said to have started belongs to the run that comes then
+        own = [each for each in accounts if each.subject == outage.subject and each.at_ns >= outage.at_ns]
+        (of_run[id(own[0])] if own else without.setdefault(outage.subject, [])).append(outage)
+    for account in accounts:
+        outages = of_run[id(account)]
+        began = min([int(account.data["began_ns"]), *(outage.at_ns for outage in outages)])
+        yield from _run(account.subject, account.data, outages, began, int(account.data["ended_ns"]))
+    for subject, outages in without.items():
+        yield from _run(subject, {}, outages, known[0].at_ns, known[-1].at_ns)
+
+
+def _run(subject: str, data: Mapping[str, Any], outages: list[Event], began: int, ended: int) -> Iterator[Flow]:
+    numbers = sorted({int(each.data.get("flow", 0)) for each in outages} | set(range(int(data.get("flows", 0)))))
+    for number in numbers:
+        own = [each for each in outages if int(each.data.get("flow", 0)) == number]
+        yield Flow(
+            name=subject if len(numbers) == 1 else f"{subject}, flow {number}",
+            address=str(data.get("address") or _address(subject)),
+            port=int(data.get("port") or 0),
+            begin=began,
+            end=ended,
+            interval=float(data.get("interval_ns") or (own[0].data.get("interval") if own else 0) or 0),
+            gaps=tuple(map(_gap, own)),
+            node=str(data.get("node") or ""),
+            to_node=bool(data.get("node")),
+        )
 
 
 def _gap(outage: Event) -> Gap:
@@ -159,6 +172,12 @@ def _neighbour(each: Event) -> Iterator[Sign]:
         yield _sign(each, What.EXPIRED if before.get("mac") else What.UNRESOLVED, about, before=before.get("mac") or "")
 
 
+def _neighbour_of_node(each: Event) -> Iterator[Sign]:
+    """What a node does not find on its way to others."""
+    if each.data.get("state") in ("INCOMPLETE", "FAILED"):
+        yield _sign(each, What.NODE_ASKS, str(each.data.get("who") or each.data.get("address", "")), each.subject)
+
+
 def _process(each: Event) -> Iterator[Sign]:
     host, _, program = each.subject.partition("/")
     yield _sign(each, _PROCESS[each.kind], program or each.subject, host)
@@ -197,7 +216,7 @@ def _pod(each: Event) -> Iterator[Sign]:
 
 def _log(each: Event) -> Iterator[Sign]:
     host, _, program = each.subject.partition("/")
-    if program == "speaker":
+    if program.endswith("speaker"):
         found = _SUSPECT.search(each.text)
         if found:
             yield _sign(each, What.SUSPECTED, found[1] or found[2], host)

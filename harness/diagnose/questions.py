@@ -32,7 +32,7 @@ class Question(enum.Enum):
     ANNOUNCED_AT_BEGIN = "was the move at the beginning announced by gratuitous ARP"
     ANNOUNCED_AT_END = "was the move at the end announced by gratuitous ARP"
     TWO_ANSWER = "do two nodes answer for the address"
-    BOTH_CLAIM = "did the node that was lost go on claiming the address beside another one"
+    BOTH_CLAIM = "did two nodes claim the address in turns"
     SPEAKER_LOST = "did MetalLB's members suspect one of them, or did a speaker restart"
     LEASE_CHANGED = "did Cilium's lease change hands"
     RETURNED = "was the path handed to a node that had just come back"
@@ -41,7 +41,7 @@ class Question(enum.Enum):
     HELD_BACK = "did what was missing come at once when it ended"
     REFUSED = "did a host say that there is no such server"
     CONFLICT = "did a host complain of somebody else with the address"
-    NODE_ASKED = "did the node ask for its gateway when it ended"
+    NODE_ASKED = "did a node ask in vain for its gateway"
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,7 @@ class KernelWatch:
             text = f"{self.host}: neighbour {who}{mac} is {now.state}{moved}"
         data = {
             "address": address,
+            "who": who,
             "mac": now.mac if now else None,
             "at": self._names.of(now.mac) if now and now.mac else None,
             "state": now.state if now else None,
