@@ -66,7 +66,7 @@ def scan(packets: Iterable[Packet], *, longer_than: int) -> Seen:
                 stream.moved(at, known)
             last = stream.last
             if at > last:
-                if at - last > longer_than:
+                if at - last > stream.longer:
                     stream.silent(at)
                 elif stream.counting:
                     stream.burst(at)
@@ -128,7 +128,7 @@ class _Scanner:
         if stream is None:
             if len(self.seen.streams) >= MAX_STREAMS:
                 self._give_up()
-            stream = self.seen.streams[whole] = Stream(whole, at)
+            stream = self.seen.streams[whole] = Stream(whole, at, self._longer_than)
         to_mac, from_mac = links.macs(link, frame)
         protocol = ends[0]
         leg = stream.leg
@@ -143,7 +143,7 @@ class _Scanner:
                 stream.moved(at, leg)
             else:
                 stream.leg = leg
-        stream.came(at, self._longer_than)
+        stream.came(at)
         if protocol == TCP:
             self.watched(at, frame, offset, stream)
 

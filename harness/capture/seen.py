@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 #: Gaps that are kept of one stream; one that has more is no steady one.
@@ -11,6 +12,8 @@ MAX_GAPS = 2000
 MAX_MOVES = 500
 #: Within so long after a gap packets are counted: a burst is what was held back, delivered at once.
 BURST_NS = 50_000_000
+#: A stream that mostly makes gaps, and has made so many, is a slow one: only more than so many intervals are a gap.
+_SLOW, _INTERVALS = 6, 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Stream:
         key: (view, protocol, source, source port, destination, destination port).
         first: When the first packet came.
         last: When the last one came.
+        longer: What is longer than this is a gap, nanoseconds: as asked for, or three of its usual intervals.
         count: How many.
         gaps: The times without packets that were longer than asked for.
         unkept: How many more gaps there were.
@@ -44,11 +48,12 @@ class Stream:
     """
 
     __slots__ = (
-        "count", "counting", "first", "from_mac", "gaps", "key", "last", "leg", "moves", "to_mac", "unkept",
+        "count", "counting", "first", "from_mac", "gaps", "key", "last", "leg", "longer", "moves", "to_mac", "unkept",
     )  # fmt: skip
 
-    def __init__(self, key: StreamKey, at: int) -> None:
+    def __init__(self, key: StreamKey, at: int, longer: int) -> None:
         self.key = key
+        self.longer = longer
         self.first = self.last = at
         self.count = 0
         self.gaps: list[Gap] = []
@@ -60,10 +65,10 @@ class Stream:
         #: Until when a burst is counted.
         self.counting = 0
 
-    def came(self, at: int, longer_than: int) -> None:
+    def came(self, at: int) -> None:
         """Take a packet; the pass does the same by itself for those of known forms."""
         if at > self.last:
-            if at - self.last > longer_than:
+            if at - self.last > self.longer:
                 self.silent(at)
             elif self.counting:
                 self.burst(at)
@@ -75,8 +80,17 @@ class Stream:
         if len(self.gaps) < MAX_GAPS:
             self.gaps.append(Gap(self.last, at))
             self.counting = at + BURST_NS
+            if len(self.gaps) >= _SLOW and 2 * len(self.gaps) > self.count:
+                self._slow()
         else:
             self.unkept += 1
+
+    def _slow(self) -> None:
+        """Take what is usual for it for no gap: it sends less often than was thought, as a ping does."""
+        usual = median(gap.end - gap.begin for gap in self.gaps)
+        self.longer = max(self.longer, int(_INTERVALS * usual))
+        self.gaps = [gap for gap in self.gaps if gap.end - gap.begin > self.longer]
+        self.counting = 0
 
     def burst(self, at: int) -> None:
         """Count a packet that came shortly after a gap."""

@@ -21,6 +21,8 @@ _PACKETS, _INTERVAL_NS, _SILENT = 20, 1_500_000_000, 0.9
 #: Packets of the other direction went on when they came for at least this share of a gap.
 _WENT_ON = 0.5
 _ICMP = (1, 58)
+#: Ports from here on are given to clients (Linux, net.ipv4.ip_local_port_range; others begin at 49152, RFC 6335).
+_EPHEMERAL = 32768
 
 
 @dataclass(frozen=True)
@@ -121,16 +123,16 @@ def _serves(
     *,
     first: bool,
 ) -> tuple[str, int]:
-    """Which of two ends serves: the named one, the one with more peers, the lower port, the one that did not begin."""
+    """Which of two ends serves: the named one, the one without a passing port, with more peers, that did not begin."""
     if address in (source[0], target[0]) and source[0] != target[0]:
         return source if source[0] == address else target
     if protocol in _ICMP:
         return target if target[1] == 0 else source
+    if (source[1] < _EPHEMERAL) != (target[1] < _EPHEMERAL):
+        return source if source[1] < _EPHEMERAL else target
     here, there = len(peers[protocol, *source]), len(peers[protocol, *target])
     if here != there:
         return source if here > there else target
-    if (source[1] < 1024) != (target[1] < 1024):
-        return source if source[1] < 1024 else target
     return target if first else source
 
 
