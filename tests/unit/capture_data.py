@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -88,7 +88,6 @@ class Scene:
     sends: bool = True
     now: int = START
     packets: Packets = field(default_factory=list)
-    later: Packets = field(default_factory=list)
     tick: int = SECOND // 4
 
     def __post_init__(self) -> None:
@@ -264,7 +263,7 @@ def lease_lost() -> Scene:
 
 def tiny() -> Packets:
     """A packet of each kind."""
-    scene = Scene(tick=SECOND).run(2)
+    scene = Scene(tick=SECOND).run(1)
     v6 = ethernet(NODE1, ROUTER, udp("fd00::1", 1, "fd00::2", 2), 0x86DD)
     bgp = struct.pack("!HHIIBBHHH", 179, 40000, 0, 0, 0x50, 0x18, 0, 0, 0) + b"\xff" * 16 + b"\0\x15\3\6\2"
     for frame in (
@@ -275,7 +274,3 @@ def tiny() -> Packets:
     ):
         scene.put(frame)
     return scene.sorted()
-
-
-def bursts(times: Iterable[int], frame: bytes) -> Iterator[tuple[int, bytes]]:
-    return ((at, frame) for at in times)
