@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from harness import yamlfile
@@ -88,15 +89,12 @@ def visits(seen: Observations) -> Iterator[Flow]:
     moved = [sign for sign in seen.signs if sign.what is What.MOVED]
     for address in dict.fromkeys(sign.about for sign in moved):
         own = [sign for sign in moved if sign.about == address]
-        stays = [
-            (sign.who, sign.at, following)
-            for sign, following in zip(own, [*(sign.at for sign in own[1:]), seen.end], strict=True)
-        ]
+        stays = list(zip_longest(own, (sign.at for sign in own[1:])))
         spent: dict[str, int] = {own[0].before: own[0].at - seen.begin}
-        for who, begin, end in stays:
-            spent[who] = spent.get(who, 0) + end - begin
+        for sign, end in stays:
+            spent[sign.who] = spent.get(sign.who, 0) + (seen.end if end is None else end) - sign.at
         usual = max(spent, key=lambda who: spent[who])
-        away = [Gap(begin, None if end == seen.end else end) for who, begin, end in stays if who != usual]
+        away = [Gap(sign.at, end) for sign, end in stays if sign.who != usual]
         yield Flow(f"{address} at its usual host {usual}", address, 0, seen.begin, seen.end, 0, tuple(away), usual)
 
 
