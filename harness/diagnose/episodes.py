@@ -11,8 +11,8 @@ from harness.diagnose.observed import SECOND, Flow, Gap, Observations
 #: A gap that is shorter goes unnoticed, or is a hitch; seconds of real timers. Players feel 250 ms as a lag spike
 #: (harness/traffic/game.py), and a node that is taken back too early costs 0.2 s (facts/l2_and_lag.md, section 7).
 AT_LEAST = 0.2
-#: Even in scaled time a machine's own hitch is shorter, nanoseconds.
-_FLOOR_NS = 20_000_000
+#: In scaled time a machine's own hitches weigh as much as lags: what is shorter than this tells nothing, nanoseconds.
+_FLOOR_NS = 100_000_000
 #: A flow is steady when a gap is at least so many of its usual intervals.
 _INTERVALS = 3
 #: Gaps of several flows that begin or end within so many seconds of one another are one episode.

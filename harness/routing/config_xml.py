@@ -58,6 +58,25 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class Vlan:
+    """A VLAN, as `//vlans` has it: its own device, the one that it is a part of, and its tag."""
+
+    device: str
+    parent: str
+    tag: str
+
+
+@dataclass(frozen=True)
+class Dhcp:
+    """A range of addresses that the router's DHCP server (ISC's: `//dhcpd`) gives out, as it is written."""
+
+    interface: str
+    first: str
+    last: str
+    line: int
+
+
+@dataclass(frozen=True)
 class ConfigXml:
     """What lblab takes from a config.xml.
 
@@ -65,11 +84,17 @@ class ConfigXml:
         os_frr: The settings of os-frr; interfaces are devices.
         interfaces: The router's interfaces by logical key.
         warnings: What was not understood or is not run, one sentence each, with file and line.
+        vlans: Its VLANs, in the file's order.
+        lines: The line of each interface, by logical key.
+        dhcp: Ranges of its DHCP server.
     """
 
     os_frr: OsFrr
     interfaces: Mapping[str, Interface]
     warnings: tuple[str, ...]
+    vlans: tuple[Vlan, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict)
+    dhcp: tuple[Dhcp, ...] = ()
 
 
 @dataclass
@@ -91,11 +116,12 @@ class _Element:
         return "" if found is None else found.text
 
 
-def load(path: Path | str) -> ConfigXml:
+def load(path: Path | str, *, without_os_frr: bool = False) -> ConfigXml:
     """Read a config.xml.
 
     Args:
         path: A configuration as System > Configuration > Backups downloads it, not encrypted.
+        without_os_frr: Take one without os-frr's settings, too: a router that speaks no BGP.
 
     Raises:
         UserError: when it cannot be read, is no OPNsense configuration, has no os-frr settings, or a value is out of
@@ -106,6 +132,8 @@ def load(path: Path | str) -> ConfigXml:
     if root.tag != "opnsense":
         raise UserError(f"this is <{root.tag}>, not an OPNsense configuration (<opnsense>)", file=path, line=root.line)
     quagga = root.child("OPNsense", "quagga")
+    if quagga is None and without_os_frr:
+        return _Reader(path, root).read(_Element("quagga", root.line, ""))
     if quagga is None:
         raise UserError(
             "this configuration has no os-frr settings (//OPNsense/quagga)",
@@ -121,6 +149,7 @@ class _Reader:
     def __init__(self, path: Path, root: _Element) -> None:
         self.path = path
         self.interfaces = _interfaces(root)
+        self.root = root
         self.warnings: list[str] = []
         self.lines: dict[tuple[str | int, ...], int] = {}
 
@@ -140,7 +169,9 @@ class _Reader:
             os_frr = OsFrr.model_validate(forms)
         except ValidationError as error:
             raise self.wrong_value(error) from error
-        return ConfigXml(os_frr, self.interfaces, tuple(self.warnings))
+        keys = self.root.child("interfaces")
+        lines = {element.tag: element.line for element in ([] if keys is None else keys.children)}
+        return ConfigXml(os_frr, self.interfaces, tuple(self.warnings), _vlans(self.root), lines, _dhcp(self.root))
 
     def form(self, form: _Element) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -228,6 +259,26 @@ def _interfaces(root: _Element) -> dict[str, Interface]:
             fixed = f"{address}/{length}" if address[:1].isdigit() and length else None
             result[element.tag] = Interface(element.tag, device, element.value("descr"), fixed)
     return result
+
+
+def _vlans(root: _Element) -> tuple[Vlan, ...]:
+    found = root.child("vlans")
+    return tuple(
+        Vlan(element.value("vlanif"), element.value("if"), element.value("tag"))
+        for element in ([] if found is None else found.children)
+        if element.tag == "vlan" and element.value("vlanif")
+    )
+
+
+def _dhcp(root: _Element) -> tuple[Dhcp, ...]:
+    found = root.child("dhcpd")
+    return tuple(
+        Dhcp(interface.tag, each.value("from"), each.value("to"), each.line)
+        for interface in ([] if found is None else found.children)
+        if interface.value("enable")
+        for each in interface.children
+        if each.tag == "range" and each.value("from")
+    )
 
 
 def _parse(path: Path) -> _Element:
