@@ -15,6 +15,7 @@ from harness.commands import (
     graph,
     hosts,
     labs,
+    lag,
     objects,
     probe,
     schema,
@@ -43,6 +44,7 @@ app.command()(probe.probe)
 app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
+app.add_typer(lag.app, name="lag")
 app.command()(timeline.timeline)
 app.command()(diagnose.diagnose)
 app.command()(graph.graph)

@@ -53,8 +53,8 @@ class About:
 
 ABOUT: dict[Mechanism, About] = {
     Mechanism.TWO_ANNOUNCERS: About(
-        "Two announcers answer for one address on different nodes, and each refresh of the router's ARP entry leads its "
-        "packets to the wrong one until the slower answer has come.",
+        "Two announcers answer for one address on different nodes, and each refresh of the router's ARP entry leads "
+        "its packets to the wrong one until the slower answer has come.",
         ("S3", "S6", "F6"),
         _FACTS.format("sections 2.3 and 3, candidate 1"),
         periodic=True,
@@ -87,7 +87,7 @@ ABOUT: dict[Mechanism, About] = {
         _FACTS.format("section 3, candidate 4"),
     ),
     Mechanism.STALE_REPLY_PATH: About(
-        "The node cannot resolve the gateway for its replies: packets arrive at the server and answers do not come back.",
+        "The node cannot resolve the gateway for its replies: packets arrive at the server, its answers get nowhere.",
         (),
         _FACTS.format("section 3, candidate 5"),
     ),
@@ -108,7 +108,7 @@ ABOUT: dict[Mechanism, About] = {
         network=False,
     ),
     Mechanism.LINK_FLAP: About(
-        "A node's link goes down and up, and the switch's spanning tree holds the port back for twice its forward delay.",
+        "A node's link goes down and up, and the switch's spanning tree holds the port back for two forward delays.",
         (),
         _FACTS.format("section 3, candidate 8"),
     ),

@@ -39,7 +39,7 @@ def read(folders: Sequence[Path], opnsense: Path | None) -> Site:
         UserError: when a file cannot be read at all, or a value in it cannot be; with file and line.
     """
     site = Site()
-    for manifest in _all(folders):
+    for manifest in _all(folders, site):
         reader = _READERS.get((manifest.group, manifest.kind))
         if reader is not None:
             reader(site, manifest)
@@ -69,9 +69,14 @@ def files(folders: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _all(folders: Sequence[Path]) -> Iterator[Manifest]:
+def _all(folders: Sequence[Path], site: Site) -> Iterator[Manifest]:
     for file in files(folders):
-        yield from manifests.load(file)
+        try:
+            yield from manifests.load(file)
+        except UserError as error:
+            if not error.message.startswith("not a Kubernetes object"):
+                raise
+            site.unknown.append(str(error))  # Helm's values, most likely
 
 
 def _place(manifest: Manifest, *path: str | int) -> Place:
@@ -83,7 +88,7 @@ def _spec(manifest: Manifest) -> dict[str, Any]:
     return spec if isinstance(spec, dict) else {}
 
 
-# -- MetalLB ------------------------------------------------------------------------------------------------------------
+# -- MetalLB -------------------------------------------------------------------------------------------------------
 
 
 def _metallb_pool(site: Site, manifest: Manifest) -> None:
@@ -99,7 +104,8 @@ def _metallb_advertisement(by: By) -> Callable[[Site, Manifest], None]:
         spec = _spec(manifest)
         selectors = spec.get("serviceSelectors") or [None]
         for selector in selectors:
-            nodes = next(iter(spec.get("nodeSelectors") or [{}]), {}).get("matchLabels") or {}
+            chosen: list[dict[str, Any]] = spec.get("nodeSelectors") or [{}]
+            nodes = chosen[0].get("matchLabels") or {}
             pools = tuple(map(str, spec.get("ipAddressPools") or ()))
             site.announcements.append(Announcement(by, str(manifest), selector, pools, nodes, _place(manifest)))
 
@@ -114,7 +120,7 @@ def _metallb_peer(site: Site, manifest: Manifest) -> None:
         site.hold_seconds = max(site.hold_seconds, int(spec["holdTime"].rstrip("ms") or 0))
 
 
-# -- Cilium -------------------------------------------------------------------------------------------------------------
+# -- Cilium --------------------------------------------------------------------------------------------------------
 
 
 def _cilium_pool(site: Site, manifest: Manifest) -> None:
@@ -169,7 +175,7 @@ def _timers(site: Site, timers: Mapping[str, Any], restart: Mapping[str, Any]) -
         site.restart_seconds = max(site.restart_seconds or 0, int(restart.get("restartTimeSeconds") or 120))
 
 
-# -- services -----------------------------------------------------------------------------------------------------------
+# -- services ------------------------------------------------------------------------------------------------------
 
 
 def _service(site: Site, manifest: Manifest) -> None:
@@ -229,7 +235,7 @@ _READERS: Mapping[tuple[str, str], Callable[[Site, Manifest], None]] = {
 }
 
 
-# -- the router ---------------------------------------------------------------------------------------------------------
+# -- the router ----------------------------------------------------------------------------------------------------
 
 
 def _router(site: Site, path: Path) -> None:
