@@ -206,7 +206,7 @@ class Probe:
                 client=self._client,
                 address=self._address,
                 port=self._port,
-                node=next((node.name for node in self._lab.nodes.values() if node.address == self._address), None),
+                nodes={node.address: name for name, node in self._lab.nodes.items()},
                 began_ns=self._started_ns,
                 ended_ns=ended,
             ),

@@ -12,7 +12,7 @@ from harness.diagnose.observed import SECOND, Flow, Gap, Observations
 #: (harness/traffic/game.py), and a node that is taken back too early costs 0.2 s (facts/l2_and_lag.md, section 7).
 AT_LEAST = 0.2
 #: In scaled time a machine's own hitches weigh as much as lags: what is shorter than this tells nothing, nanoseconds.
-_FLOOR_NS = 100_000_000
+_FLOOR_NS = 30_000_000
 #: A flow is steady when a gap is at least so many of its usual intervals.
 _INTERVALS = 3
 #: Gaps of several flows that begin or end within so many seconds of one another are one episode.
@@ -81,6 +81,8 @@ def episodes(seen: Observations, address: str | None = None) -> list[Episode]:
             if flow.address == target
             for gap in flow.gaps
             if gap.length(seen.end) >= max(least(seen.scale), _INTERVALS * flow.interval)
+            # and what is only late in scaled time is late by the machine's milliseconds, not by the network's
+            and not (seen.scale < 1 and gap.direction == "late")
         ]
         found += _together(sorted(gaps, key=lambda each: each[1].begin), seen, target)
     return sorted(found, key=lambda episode: episode.begin)

@@ -59,6 +59,8 @@ def observe(timeline: Timeline, source: str, scale: float = 1.0) -> Observations
         if mac and name and name != mac and each.is_a("arp", event.NEIGHBOUR):
             seen.hosts[mac] = name
             seen.nodes.add(name)
+    told = {str(name) for account in known.of(event.PROBED) for name in account.data.get("nodes", ())}
+    seen.nodes = told or seen.nodes
     seen.signs.sort(key=lambda sign: sign.at)
     # The recorder of a lab always follows these, MetalLB's logs only where there are such.
     seen.sees = {Sees.ARP, Sees.NEXT_HOP, Sees.LINKS, Sees.ROUTES, Sees.DIRECTION, Sees.RESTARTS, Sees.LEASES}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -56,7 +56,7 @@ def account(
     client: str,
     address: str,
     port: int,
-    node: str | None,
+    nodes: Mapping[str, str],
     began_ns: int,
     ended_ns: int,
 ) -> Event:
@@ -68,7 +68,7 @@ def account(
         client: The client's name.
         address: Where to.
         port: The port there.
-        node: The node whose own address it is; None for a service's.
+        nodes: The lab's nodes by their own addresses: which hosts are nodes, and whether this is a node's address.
         began_ns: From when on it sent.
         ended_ns: Until when.
     """
@@ -78,7 +78,8 @@ def account(
         "client": client,
         "address": address,
         "port": port,
-        "node": node,
+        "node": nodes.get(address),
+        "nodes": sorted(nodes.values()),
         "flows": len(flows),
         "interval_ns": flows[0].interval if flows else 0,
         "sent": loss.sent,
