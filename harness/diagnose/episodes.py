@@ -13,6 +13,8 @@ from harness.diagnose.observed import SECOND, Flow, Gap, Observations
 AT_LEAST = 0.2
 #: In scaled time a machine's own hitches weigh as much as lags: what is shorter than this tells nothing, nanoseconds.
 _FLOOR_NS = 30_000_000
+#: What came too late, but came, is the machine's doing in scaled time unless it lasts so long, nanoseconds.
+_LATE_NS = 150_000_000
 #: A flow is steady when a gap is at least so many of its usual intervals.
 _INTERVALS = 3
 #: Gaps of several flows that begin or end within so many seconds of one another are one episode.
@@ -56,6 +58,10 @@ def least(scale: float) -> int:
     return max(int(AT_LEAST * scale * SECOND), _FLOOR_NS)
 
 
+def _counts(gap: Gap, scale: float) -> int:
+    return _LATE_NS if scale < 1 and gap.direction == "late" else least(scale)
+
+
 def near(scale: float) -> int:
     """Within which time two things belong together, nanoseconds: 2 s (facts/l2_and_lag.md, section 3.3)."""
     return max(int(_TOGETHER * scale * SECOND), _TOGETHER_FLOOR_NS)
@@ -80,9 +86,7 @@ def episodes(seen: Observations, address: str | None = None) -> list[Episode]:
             for flow in flows
             if flow.address == target
             for gap in flow.gaps
-            if gap.length(seen.end) >= max(least(seen.scale), _INTERVALS * flow.interval)
-            # and what is only late in scaled time is late by the machine's milliseconds, not by the network's
-            and not (seen.scale < 1 and gap.direction == "late")
+            if gap.length(seen.end) >= max(_counts(gap, seen.scale), _INTERVALS * flow.interval)
         ]
         found += _together(sorted(gaps, key=lambda each: each[1].begin), seen, target)
     return sorted(found, key=lambda episode: episode.begin)
