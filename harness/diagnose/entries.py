@@ -161,7 +161,7 @@ ENTRIES = (
         speaks={
             (Q.SERVER_STALLED, YES): 4,
             (Q.PATH_WORKS, YES): 3,
-            (Q.HELD_BACK, YES): 2,
+            (Q.HELD_BACK, YES): 1,
             (Q.MOVED_AT_BEGIN, NO): 1,
         },
         capture=f"{_AT_NODE}; beside it, ping -D -i 1 {{address}}, and the game server's own log",
