@@ -100,7 +100,7 @@ class Scenario:
     @property
     def seconds(self) -> float:
         """How long it took, all phases."""
-        return sum((self.facts.get("seconds") or {}).values())
+        return float(sum((self.facts.get("seconds") or {}).values()))
 
     @property
     def figures(self) -> tuple[Figure, ...]:
