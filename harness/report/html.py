@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from harness.report.page import Page
 from harness.report.units import between, duration, spread
 from harness.scorecard.model import BROKEN_MS
 from harness.timeline import palette
+
+
+def breakable(name: str) -> Markup:
+    """A long name that a narrow screen may break where its words end."""
+    return Markup(re.sub(r"(::|[_/\[]|-(?=\w))", r"\1<wbr>", str(escape(name))))
+
+
+def command(line: str) -> Markup:
+    """A command line that a narrow screen breaks between its words only, not at their hyphens."""
+    return Markup(" ").join(Markup("<span>{}</span>").format(word) for word in line.split(" "))
 
 
 def environment() -> Environment:
@@ -19,6 +32,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters.update(breakable=breakable, command=command)
     made.globals.update(
         duration=duration,
         between=between,

@@ -133,30 +133,43 @@ def cards(told: Sequence[Told], most: int) -> Iterator[Card]:
             word=scenario.outcome,
             figure=", ".join(duration(figure.middle_ms) for figure in _shown(scenario)),
             text=scenario.message or "",
-            judged=tuple(_judged(expectation) for expectation in scenario.measured),
+            judged=tuple(_judged(scenario.measured)),
             pictures=(picture,) if picture else (),
             notes=tuple(_notes(scenario)),
             commands=(reproduce.one(scenario, each.results),),
         )
 
 
-def _judged(expectation: Mapping[str, Any]) -> Judged:
-    verdict = str(expectation["verdict"])
+def _judged(measured: Sequence[Mapping[str, Any]]) -> Iterator[Judged]:
+    """What was expected, beside what was measured; expectations about one and the same measurement stand together."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for expectation in measured:
+        probes = ", ".join(dict.fromkeys(str(run["probe"]) for run in expectation.get("runs") or [])) or "outage"
+        groups.setdefault((probes, _measured(expectation)), []).append(expectation)
+    for (probes, figure), group in groups.items():
+        values = [("expected", str(each["expected"])) for each in group] + [("measured", figure)]
+        values += dict.fromkeys(value for each in group for value in _rest(each))
+        verdict = min((str(each["verdict"]) for each in group), key=OUTCOMES.index)
+        yield Judged(probes, TONES[verdict], verdict, tuple(values))
+
+
+def _measured(expectation: Mapping[str, Any]) -> str:
     outages = [float(value) for value in expectation["outages_ms"]]
     about = expectation.get("interval_ms")
-    measured = duration(about["middle"] if about else outages[0]) if outages else "-"
+    text = duration(about["middle"] if about else outages[0]) if outages else "-"
     if about and about["high"] > about["low"]:
-        measured += f" ({between(about['low'], about['high'])})"
-    values = [("expected", str(expectation["expected"])), ("measured", measured)]
+        text += f" ({between(about['low'], about['high'])})"
+    return text
+
+
+def _rest(expectation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if predicted := expectation.get("prediction"):
         span = between(predicted["low_ms"], predicted["high_ms"])
-        values.append(("predicted", f"{span}: {predicted['formula']} ({predicted['source']})"))
+        yield "predicted", f"{span}: {predicted['formula']} ({predicted['source']})"
     if expectation.get("finding"):
-        values.append(("finding", str(expectation["finding"])))
-    doubts = dict.fromkeys(text for text in expectation.get("trust") or [] if text != "trusted")
-    values += [("trust", text) for text in doubts]
-    probes = ", ".join(dict.fromkeys(str(run["probe"]) for run in expectation.get("runs") or [])) or "outage"
-    return Judged(probes, TONES.get(verdict, Tone.PLAIN), verdict, tuple(values))
+        yield "finding", str(expectation["finding"])
+    for text in dict.fromkeys(text for text in expectation.get("trust") or [] if text != "trusted"):
+        yield "trust", text
 
 
 def _notes(scenario: Scenario) -> Iterator[str]:

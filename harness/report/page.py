@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -71,6 +73,19 @@ class Matrix:
 
     columns: tuple[str, ...]
     families: dict[str, tuple[Row, ...]]
+
+    def wants_a_look(self, family: str) -> bool:
+        """Whether something in a family is neither good nor as it was."""
+        return any(cell is not None and cell.tone in (Tone.BAD, Tone.DOUBT) for cell in self._cells(family))
+
+    def counts(self, family: str) -> str:
+        """How a family's scenarios ended, by the last column: a comparison's verdict, or the newest run."""
+        counted = Counter(cell.word for cell in self._cells(family, last=True) if cell is not None)
+        return ", ".join(f"{count} {word}" for word, count in counted.most_common())
+
+    def _cells(self, family: str, *, last: bool = False) -> Iterator[Cell | None]:
+        for row in self.families[family]:
+            yield from row.cells[-1:] if last else row.cells
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ def change(milliseconds: float) -> str:
 
 
 def between(low: float, high: float) -> str:
-    """A range of outages."""
-    return f"{duration(low)} to {duration(high)}"
+    """A range of outages; one figure where its ends read the same."""
+    ends = dict.fromkeys((duration(low), duration(high)))
+    return " to ".join(ends)
 
 
 def spread(found: Interval | None) -> str:
