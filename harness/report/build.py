@@ -60,6 +60,7 @@ def page(
         matrices=tuple(matrices),
         score=score[0] if score else None,
         score_pictures=scorecard.pictures_of(*score, most) if score else {},
+        score_remarks=tuple(scorecard.remarks(score[0])) if score else (),
         cards=tuple(cards),
         environment=environment.facts(files, result),
         stand_ins=environment.stand_ins(files, result),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import ParamSpec
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -11,6 +13,17 @@ from harness.report.page import Page
 from harness.report.units import between, duration, spread
 from harness.scorecard.model import BROKEN_MS
 from harness.timeline import palette
+
+P = ParamSpec("P")
+
+
+def _kept(write: Callable[P, str]) -> Callable[P, str]:
+    """The same with figures that keep their units: no line is broken between them."""
+
+    def written(*args: P.args, **kwargs: P.kwargs) -> str:
+        return re.sub(r"(?<=\d) (?=m?s)", "\N{NO-BREAK SPACE}", write(*args, **kwargs))
+
+    return written
 
 
 def breakable(name: str) -> Markup:
@@ -34,9 +47,9 @@ def environment() -> Environment:
     )
     made.filters.update(breakable=breakable, command=command)
     made.globals.update(
-        duration=duration,
-        between=between,
-        spread=spread,
+        duration=_kept(duration),
+        between=_kept(between),
+        spread=_kept(spread),
         broken_ms=BROKEN_MS,
         picture_sheet=palette.SHEET,
         picture_dark=palette.DARK,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from harness.report.page import Card, Cell, Matrix, Page, Tone
+from harness.report.units import duration
 
 #: GitHub's limit for a comment is 65 536 characters and for a job summary 1 MiB; what is folded is cut to stay below.
 _LIMIT = 60_000
@@ -27,7 +28,7 @@ def render(page: Page, *, link: str | None = None) -> str:
     parts += _noteworthy(page)
     if link:
         parts += [f"[The whole report]({link}) has every timeline.", ""]
-    folded = [*_matrices(page), *_failures(page), *_environment(page), *_commands(page)]
+    folded = [*_scorecard(page), *_matrices(page), *_failures(page), *_environment(page), *_commands(page)]
     length = sum(map(len, parts))
     for title, lines in folded:
         block = "\n".join([f"<details><summary>{title}</summary>", "", *lines, "", "</details>", ""])
@@ -50,6 +51,23 @@ def _noteworthy(page: Page) -> Iterator[str]:
     if len(points) > _SHORT:
         yield f"| | and {len(points) - _SHORT} more | |"
     yield ""
+
+
+def _scorecard(page: Page) -> Iterator[tuple[str, Sequence[str]]]:
+    """Medians, with the least of a row in bold."""
+    if page.score is None:
+        return
+    score = page.score
+    lines = ["| event | " + " | ".join(_cell(column.title) for column in score.columns) + " |"]
+    lines.append("|---" * (len(score.columns) + 1) + "|")
+    for row in score.rows:
+        shown = []
+        for column in score.columns:
+            cell = row.cells.get(column)
+            text = "" if cell is None or not cell.runs else duration(cell.p50_ms) + ("" if cell.trusted else " ?")
+            shown.append(f"**{text}**" if column in row.winners else text)
+        lines.append(f"| {_cell(row.title)} | " + " | ".join(shown) + " |")
+    yield "Scorecard: longest outage by event and announcer", lines
 
 
 def _matrices(page: Page) -> Iterator[tuple[str, Sequence[str]]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.report.pictures import Picture
+from harness.report.scorecard import Remark
 from harness.scorecard.model import Score
 
 
@@ -138,6 +139,7 @@ class Page:
     matrices: tuple[tuple[str, Matrix], ...] = ()
     score: Score | None = None
     score_pictures: dict[str, list[Picture]] = field(default_factory=dict)
+    score_remarks: tuple[Remark, ...] = ()
     cards: tuple[Card, ...] = ()
     environment: tuple[Fact, ...] = ()
     stand_ins: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -12,6 +13,27 @@ from harness.report import pictures
 from harness.report.pictures import Picture
 from harness.report.units import duration, spread
 from harness.scorecard.model import BROKEN_MS, Cell, Row, Score
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What has to be said of one cell: that it parts from its prediction, or why it is not to be believed."""
+
+    row: str
+    column: str
+    text: str
+
+
+def remarks(score: Score) -> list[Remark]:
+    """What has to be said of cells, those that part from their predictions first."""
+    cells = [(row.title, column.title, cell) for row in score.rows for column, cell in row.cells.items() if cell.runs]
+    parted = [Remark(row, column, cell.finding) for row, column, cell in cells if cell.finding]
+    doubted = [
+        Remark(row, column, f"untrusted, {'; '.join(cell.runs[-1].reasons)}")
+        for row, column, cell in cells
+        if not cell.trusted
+    ]
+    return [*parted, *doubted]
 
 
 def render(score: Score) -> RenderableType:
@@ -31,18 +53,7 @@ def render(score: Score) -> RenderableType:
     notes = [
         "Outage as the client sees it: median of the runs, 95 % interval, packets lost, share of the flows with an "
         f"outage of more than {BROKEN_MS:g} ms.",
-        *(
-            f"{row.title}, {column.title}: {cell.finding}"
-            for row in score.rows
-            for column, cell in row.cells.items()
-            if cell.runs and cell.finding
-        ),
-        *(
-            f"{row.title}, {column.title}: untrusted, {'; '.join(cell.runs[-1].reasons)}"
-            for row in score.rows
-            for column, cell in row.cells.items()
-            if cell.runs and not cell.trusted
-        ),
+        *(f"{remark.row}, {remark.column}: {remark.text}" for remark in remarks(score)),
     ]
     return Group(
         Text(conditions(score), style="dim"), Text(), table, Text(), *(Text(note, style="dim") for note in notes)
@@ -94,6 +105,7 @@ def html(score: Score, folder: Path) -> str:
             conditions=conditions(score),
             facts=score.conditions,
             pictures=pictures_of(score, folder, most),
+            remarks=remarks(score),
         )
     )
 

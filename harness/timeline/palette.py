@@ -25,15 +25,15 @@ SHEET = (
     ".timeline .title{font-size:14px;font-weight:600}"
     ".timeline .tick{fill:var(--dim,#667085);font-size:10px}.timeline .at{fill:var(--dim,#667085)}"
     ".timeline .grid{stroke:var(--line,#eaecf0)}.timeline .edge{stroke:var(--edge,#d0d5dd)}"
-    ".timeline .begun{stroke:var(--fault,#b42318);stroke-dasharray:4 3}"
+    ".timeline .begun{stroke:var(--lane-fault,#b42318);stroke-dasharray:4 3}"
     ".timeline .undone{stroke:var(--dim,#98a2b3);stroke-dasharray:4 3}"
     ".timeline .outage{fill:var(--outage,#fee4e2)}.timeline rect.bar{fill-opacity:.28}.timeline .lane{font-weight:600}"
-    + "".join(f".timeline .{name}{{--lane:var(--{name},{light})}}" for name, light, _dark in LANES.values())
+    + "".join(f".timeline .{name}{{--lane:var(--lane-{name},{light})}}" for name, light, _dark in LANES.values())
     + ".timeline .lane{fill:var(--lane)}.timeline .mark{fill:var(--lane)}.timeline .bar{stroke:var(--lane)}"
 )
 
 #: Sets the lanes' colours for a dark page; belongs into its `:root`.
-DARK = "".join(f"--{name}:{dark};" for name, _light, dark in LANES.values()) + "--outage:#55160c;"
+DARK = "".join(f"--lane-{name}:{dark};" for name, _light, dark in LANES.values()) + "--outage:#55160c;"
 
 
 def class_of(lane: str) -> str:
