@@ -1,0 +1,24 @@
+"""What scenarios about known regressions share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.cilium import semver
+from harness.lab import Lab
+
+
+@pytest.fixture
+def known_bad(request: pytest.FixtureRequest, lab: Lab) -> Callable[[str, str], None]:
+    """Expect the scenario to fail from a Cilium version on, with the issue as the reason.
+
+    In `lblab compare` an expected failure counts like any other: good versions pass.
+    """
+
+    def expect(since: str, reason: str) -> None:
+        if semver.parse(lab.cilium_version) >= semver.parse(since):
+            request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+
+    return expect
