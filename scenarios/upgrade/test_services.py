@@ -11,6 +11,9 @@ from harness.lab import Lab
 from harness.objects import deployment, service
 from harness.wait import until
 
+#: As in test_restart.py, so that both share their labs.
+pytestmark = [pytest.mark.lab(timers="manifest")]
+
 #: Seconds for a session that was configured anew: GoBGP's idle hold of 5 s, then its connect delay (cilium.md 3.3).
 RECONNECT = 30.0
 #: Seconds in which an advertisement that is not meant to be would come: the reconciler is triggered within 0.1 s and
@@ -87,25 +90,6 @@ def test_44803_local_address_from_its_node_only(lab: Lab) -> None:
             router.wait_established(node.address)
     lab.converge()
     only("worker2")
-
-
-def test_35166_shared_address_outlives_one_of_its_services(lab: Lab) -> None:
-    """Up to 1.16.2 the address that two services share was withdrawn when one of them was deleted.
-
-    Row 15 of facts/cilium.md 5 (#35166, #35333).
-    """
-    key = {"lbipam.cilium.io/sharing-key": "game", "io.cilium/lb-ipam-sharing-key": "game"}
-    names = ("one", "two", "three")
-    for number, name in enumerate(names):
-        lab.apply([service(name, app="web", ports=(8001 + number,), annotations=key)])
-        lab.wait_next_hops(lab.service(name).prefix, lab.nodes)
-    prefix = lab.service("one").prefix
-    assert {lab.service(name).prefix for name in names} == {prefix}, "the precondition: one address"
-    for name in names[:-1]:
-        lab.cluster.delete("Service", name)
-        lab.hold_next_hops(prefix, lab.nodes, window=WINDOW)
-    lab.cluster.delete("Service", names[-1])
-    lab.wait_next_hops(prefix, [])
 
 
 def test_40358_addresses_stay_when_the_operator_restarts(lab: Lab) -> None:
