@@ -16,6 +16,7 @@ from harness.commands import (
     labs,
     objects,
     probe,
+    report,
     schema,
     scorecard,
     status,
@@ -42,6 +43,7 @@ app.command()(probe.probe)
 app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
+app.command()(report.report)
 app.command()(timeline.timeline)
 app.command()(graph.graph)
 app.command()(labs.down)
