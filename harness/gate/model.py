@@ -5,39 +5,37 @@ Durations are milliseconds unless a name says seconds. Paths are relative to the
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UserError
+from harness.verdict.compare import Exit, Verdict
+
+__all__ = [
+    "CODES",
+    "FORMAT",
+    "Comparison",
+    "Conditions",
+    "Exit",
+    "Figure",
+    "Interval",
+    "Invocation",
+    "Result",
+    "Run",
+    "Scenario",
+    "Side",
+    "Subject",
+    "Verdict",
+    "read",
+    "write",
+]
 
 #: Raised when a field changes its meaning; a reader refuses a number that it does not know.
 FORMAT = 1
 
 Side = Literal["A", "B"]
-
-
-class Verdict(StrEnum):
-    """What became of a scenario, or of one of its figures, from A to B."""
-
-    BETTER = "better"
-    SAME = "same"
-    WORSE = "worse"
-    NEW_FAILURE = "new failure"
-    FIXED = "fixed"
-    UNTRUSTED = "untrusted"
-    #: It did not run on a side, with the reason: the version lacks the API, or the machine a capability.
-    SKIPPED = "skipped"
-
-
-class Exit(StrEnum):
-    """What the whole comparison says; `CODES` has the exit codes."""
-
-    NO_WORSE = "no worse"
-    WORSE = "worse"
-    CANNOT_TELL = "cannot tell"
 
 
 #: Exit codes of `lblab compare`; 2 is bad input, of which there is no result.
