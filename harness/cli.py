@@ -12,6 +12,7 @@ from harness.commands import (
     doctor,
     fault,
     graph,
+    history,
     hosts,
     labs,
     objects,
@@ -44,6 +45,7 @@ app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
 app.command()(report.report)
+app.command()(history.history)
 app.command()(timeline.timeline)
 app.command()(graph.graph)
 app.command()(labs.down)

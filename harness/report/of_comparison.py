@@ -33,7 +33,8 @@ _ORDER = (
     Verdict.SAME,
     Verdict.SKIPPED,
 )
-_FAILED = ("failed", "error", "xpassed")
+#: An expected failure is one: what is expected is a version's fault (`harness.verdict.compare`).
+_FAILED = ("failed", "error", "xfailed")
 
 
 def ordered(result: Result) -> list[Scenario]:
@@ -88,7 +89,7 @@ def _side(outcomes: dict[str, int], values: Sequence[float], here: str) -> Cell 
     if not outcomes:
         return None
     failed = any(outcomes.get(outcome) for outcome in _FAILED)
-    doubtful = not outcomes.get("passed") and not outcomes.get("xfailed")
+    doubtful = not outcomes.get("passed") and not outcomes.get("xpassed")
     tone = Tone.BAD if failed else Tone.DOUBT if doubtful else Tone.GOOD
     word = ", ".join(outcomes) if len(outcomes) == 1 else ", ".join(f"{n} {name}" for name, n in outcomes.items())
     if not values:

@@ -111,6 +111,19 @@ class Scenario:
                 found.setdefault(figure.probe, figure)
         return tuple(found.values())
 
+    @property
+    def named_figures(self) -> dict[str, Figure]:
+        """Its figures by the names that comparisons and the history know them by.
+
+        "outage: PROBE" for what a probe measured; a number that the scenario recorded as a property whose name ends in
+        `_ms` has that name, and is trusted as much as the scenario itself.
+        """
+        found = {f"outage: {figure.probe}": figure for figure in self.figures}
+        for name, value in (self.facts.get("properties") or {}).items():
+            if name.endswith("_ms") and isinstance(value, int | float) and not isinstance(value, bool):
+                found[name] = Figure(name, (float(value),), 0.0, self.outcome != "untrusted", self.outcome)
+        return found
+
 
 def _figures(expectation: Mapping[str, Any]) -> Iterator[Figure]:
     runs = expectation.get("runs") or []
