@@ -15,6 +15,7 @@ from harness.commands import (
     history,
     hosts,
     labs,
+    migrate,
     objects,
     probe,
     report,
@@ -46,6 +47,7 @@ app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
 app.command()(report.report)
 app.command()(history.history)
+app.command()(migrate.migrate)
 app.command()(timeline.timeline)
 app.command()(graph.graph)
 app.command()(labs.down)

@@ -372,7 +372,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
     xml = config.stash.get(xml_key, None)
     if xml is not None:
-        for name, value in junit.of_run(config.stash[_facts]):
+        facts = config.stash[_facts]
+        for name, value in junit.of_run(facts):
             xml.add_global_property(name, value)
 
 
