@@ -44,7 +44,9 @@ def _one(document: Document) -> str:
     )
     out = io.StringIO()
     for paragraph in document.heading:
-        out.writelines(f"# {line}\n" for line in textwrap.wrap(paragraph, _WIDTH))
+        out.writelines(
+            f"# {line}\n" for line in textwrap.wrap(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        )
     yaml.dump(_commented(document.object, document.remarks, ()), out)
     return out.getvalue()
 
