@@ -9,6 +9,7 @@ import typer
 
 from harness.commands import (
     build,
+    compare,
     doctor,
     fault,
     graph,
@@ -43,6 +44,7 @@ app.command()(probe.probe)
 app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
+app.command()(compare.compare)
 app.command()(report.report)
 app.command()(timeline.timeline)
 app.command()(graph.graph)
