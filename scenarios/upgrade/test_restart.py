@@ -134,6 +134,7 @@ def test_30367_routes_after_a_restart_beside_a_router_of_ipv4_only(
     assert "ipv6" not in opened.data["families"], f"the precondition: {opened.text}"
 
 
+@pytest.mark.gate
 @pytest.mark.lab(topology="two-routers")
 def test_gobgp_a_dead_peer_does_not_hold_routes_back(
     lab: Lab, known_bad: Callable[[str, str], None], record_property: Callable[[str, object], None]

@@ -161,9 +161,8 @@ def test_judge_says_why_a_scenario_fails() -> None:
 def test_figures_of_a_run_that_broke_off_do_not_count() -> None:
     """An error leaves half a measurement."""
     figure = Figure(name="outage: client", ms=9000)
-    runs = [
-        Run(side=side, invocation=0, outcome="passed", figures=[Figure(name="outage: client", ms=1)]) for side in "AABB"
-    ]
+    whole = Figure(name="outage: client", ms=1)
+    runs = [Run(side=side, invocation=0, outcome="passed", figures=[whole]) for side in plan.order(2)]
     runs.append(Run(side="B", invocation=5, outcome="error", figures=[figure]))
     (found,), _ = judge.judge({QUICK: runs}, planned=2)
     assert found.comparisons[0].b_ms == [1, 1]
