@@ -8,6 +8,7 @@ import sys
 import typer
 
 from harness.commands import (
+    bisect,
     build,
     compare,
     doctor,
@@ -45,6 +46,7 @@ app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
 app.command()(compare.compare)
+app.command()(bisect.bisect)
 app.command()(report.report)
 app.command()(timeline.timeline)
 app.command()(graph.graph)

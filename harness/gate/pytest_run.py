@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.binaries.gocommand import end_with_parent
 from harness.errors import LabError, UserError
 from harness.wait import let_pass
 
@@ -77,7 +78,13 @@ def run(command: Command, ended: Callable[[int], None] = lambda _: None) -> int:
     with log.open("wb") as output:
         # a session of its own: a terminal's interrupt comes to this process, which passes it on once
         process = subprocess.Popen(
-            command.argv(), stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            command.argv(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
         )
         try:
             while process.poll() is None:

@@ -119,6 +119,7 @@ def make(result: Result, wanted: Wanted, tell: Progress = lambda _: None) -> Res
         UserError: for bad input.
         KeyboardInterrupt: the result so far is in the file.
     """
+    model.write(wanted.file, result)
     if wanted.backend == "netns":
         _build(wanted, tell)
     began = time.monotonic()
