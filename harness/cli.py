@@ -8,7 +8,9 @@ import sys
 import typer
 
 from harness.commands import (
+    bisect,
     build,
+    compare,
     doctor,
     fault,
     graph,
@@ -45,6 +47,8 @@ app.command()(probe.probe)
 app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
+app.command()(compare.compare)
+app.command()(bisect.bisect)
 app.command()(report.report)
 app.command()(history.history)
 app.command()(migrate.migrate)

@@ -53,6 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--topology", metavar="FILE", help=f"topology of scenarios that name none (default: {DEFAULT_TOPOLOGY})"
     )
     group.addoption("--cilium-version", metavar="V", default="auto", help="Cilium version, minor, or auto (default)")
+    group.addoption("--upgrade-to", metavar="V", help="Cilium version that scenarios of upgrades replace it with")
     group.addoption(
         "--metallb-version", metavar="V", default="auto", help="MetalLB version, minor, or auto (default): the newest"
     )
@@ -89,6 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "scorecard(event, **columns): its outages stand in the table at the end, under the column of each probe's name",
     )
+    config.addinivalue_line("markers", "gate: one of the quick scenarios that `lblab compare` runs, of every family")
     facts: list[dict[str, Any]] = []
     known: set[Path] = set()
     config.stash[_facts] = facts

@@ -67,7 +67,8 @@ class Run(_Model):
     """One scenario in one run of pytest."""
 
     side: Side
-    #: Which pytest run of the comparison it was, counted from 0: the position in `Result.order`.
+    #: Which pytest run of the comparison it was, counted from 0: the position in `Result.order`. Runs that were taken
+    #: from a baseline are counted downwards from -1.
     invocation: int
     #: passed, failed, error, skipped, untrusted, xfailed or xpassed.
     outcome: str
@@ -156,6 +157,8 @@ class Conditions(_Model):
     software: dict[str, str]
     #: pytest workers that ran at once.
     workers: int = 1
+    #: Hash of each file of scenarios with its shared fixtures, by path.
+    scenario_files: dict[str, str] = Field(default_factory=dict)
 
 
 class Invocation(_Model):
@@ -163,7 +166,7 @@ class Invocation(_Model):
 
     number: int
     side: Side
-    #: Seed of Python's hashes and of what scenarios draw; what the daemons draw (GoBGP's jitter) has none.
+    #: Seed of Python's hashes in the tests; what the daemons draw (GoBGP's jitter) has none.
     seed: int
     #: "planned", or "again": scenarios that were untrusted or whose outcome was not yet clear.
     why: Literal["planned", "again"] = "planned"
@@ -181,7 +184,7 @@ class Result(_Model):
 
     kind: Literal["gate"] = "gate"
     format: int = FORMAT
-    #: UTC, ISO 8601.
+    #: UTC, ISO 8601; not ended: the comparison was interrupted, and `--resume` goes on with it.
     begun_at: str = ""
     ended_at: str = ""
     #: lblab's own version and git commit.

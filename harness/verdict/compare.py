@@ -21,7 +21,7 @@ from harness.verdict.interval import Interval
 #: How often a gate in which nothing differs may call anything different, over all its figures together.
 FALSE_ALARMS = 0.01
 #: How often a figure that does not differ may look suspicious, and cost more runs.
-SUSPICION = 0.2
+SUSPICION = 0.05
 #: A shift that nobody would notice: less than one packet of a 30 Hz game flow (harness.traffic.game).
 NOTICED_MS = 33.0
 #: A scenario that fails more often with B than this chance explains, fails more often.
@@ -104,6 +104,16 @@ class Figure:
     a: Sequence[float]
     b: Sequence[float]
     resolution: float = 0.0
+
+    @property
+    def median_a(self) -> float | None:
+        """The middle of version A's values."""
+        return median(self.a) if self.a else None
+
+    @property
+    def median_b(self) -> float | None:
+        """The middle of version B's values."""
+        return median(self.b) if self.b else None
 
     @property
     def moves(self) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.cilium import semver
+from harness.cilium import semver, versions
+from harness.errors import MissingCapability
 from harness.lab import Lab
 
 
@@ -23,3 +24,16 @@ def known_bad(request: pytest.FixtureRequest, lab: Lab) -> Callable[[str, str], 
             request.node.add_marker(pytest.mark.xfail(reason=reason, strict=False))
 
     return expect
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, lab: Lab) -> str:
+    """The Cilium version that the lab is upgraded to: `--upgrade-to`, or the newest release of the next known minor."""
+    asked = request.config.getoption("upgrade_to")
+    if asked is not None:
+        return str(versions.resolve(asked))
+    now = semver.parse(lab.cilium_version)
+    later = [known for known in versions.KNOWN if known.line > now.line]
+    if not later:
+        raise MissingCapability(f"lblab knows nothing newer than Cilium {now}", hint="--upgrade-to VERSION")
+    return str(max(known for known in later if known.line == min(later).line))

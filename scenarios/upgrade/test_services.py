@@ -45,6 +45,7 @@ def two_instances(lab: Lab, quick_peer: Callable[..., Peer]) -> Iterator[None]:
         yield
 
 
+@pytest.mark.gate
 @pytest.mark.lab(topology="two-routers")
 @pytest.mark.usefixtures("two_instances")
 def test_34146_every_instance_hears_of_services(lab: Lab) -> None:
