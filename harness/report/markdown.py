@@ -73,7 +73,7 @@ def _scorecard(page: Page) -> Iterator[tuple[str, Sequence[str]]]:
 def _matrices(page: Page) -> Iterator[tuple[str, Sequence[str]]]:
     for title, matrix in page.matrices:
         count = sum(len(rows) for rows in matrix.families.values())
-        yield f"{_text(title)}: {count} scenarios", list(_table(matrix))
+        yield f"{_text(title)} ({count})", list(_table(matrix))
 
 
 def _table(matrix: Matrix) -> Iterator[str]:

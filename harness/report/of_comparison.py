@@ -33,6 +33,8 @@ _ORDER = (
     Verdict.SAME,
     Verdict.SKIPPED,
 )
+#: Failures' own words that a card shows; they mostly differ in moments only.
+_MESSAGES = 3
 #: An expected failure is one: what is expected is a version's fault (`harness.verdict.compare`).
 _FAILED = ("failed", "error", "xfailed")
 
@@ -63,9 +65,8 @@ def headline(result: Result) -> Headline:
         for each in ordered(result)
         if each.verdict not in (Verdict.SAME, Verdict.SKIPPED)
     )
-    said = f": {result.text}" if result.text else ""
     text = f"{b} against {a}: {result.verdict.value}"
-    return Headline(_EXITS[result.verdict], text, f"{about}{said}", points)
+    return Headline(_EXITS[result.verdict], text, result.text or about, points)
 
 
 def matrix(result: Result) -> Matrix:
@@ -126,7 +127,7 @@ def cards(result: Result, folder: Path, most: int) -> Iterator[Card]:
             text="\n".join([text for text in (each.title, each.text) if text]),
             judged=tuple(map(_judged, each.comparisons)),
             pictures=tuple(_pictures(result, each, folder, most)),
-            notes=tuple(messages),
+            notes=tuple(messages)[:_MESSAGES],
         )
 
 

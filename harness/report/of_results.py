@@ -80,7 +80,7 @@ def _scenarios(some: int, of: int) -> str:
 
 
 def first_line(message: str | None) -> str:
-    """A failure's first line, without the name of pytest's exception."""
+    """A failure's first line, without the name of its exception."""
     text = (message or "").strip().partition("\n")[0]
     return text.removeprefix("AssertionError: ")
 
