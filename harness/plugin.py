@@ -98,6 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("lab_backend") == "kind":
         raise pytest.UsageError("the kind backend is not built yet: use --lab-backend netns")
     if _worker(config) is not None:
+        kept.join(config)
         return
     with _usage_errors():
         kept.start(config)
@@ -387,6 +388,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where results go: it gets the command line, not what was made of it."""
+    kept.hand_over(node)
 
 
 @pytest.hookimpl(optionalhook=True)

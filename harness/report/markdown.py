@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from harness.report.page import Card, Cell, Matrix, Page, Tone
@@ -12,6 +13,8 @@ from harness.report.units import duration
 _LIMIT = 60_000
 #: Rows of the short table: what is worse, failed or in doubt; the others are folded.
 _SHORT = 20
+#: Characters of a sentence in it.
+_CELL = 300
 _MARKS = {Tone.GOOD: "✅", Tone.BAD: "❌", Tone.DOUBT: "❔", Tone.PLAIN: "➖"}
 
 
@@ -30,13 +33,16 @@ def render(page: Page, *, link: str | None = None) -> str:
         parts += [f"[The whole report]({link}) has every timeline.", ""]
     folded = [*_scorecard(page), *_matrices(page), *_failures(page), *_environment(page), *_commands(page)]
     length = sum(map(len, parts))
+    left_out = 0
     for title, lines in folded:
         block = "\n".join([f"<details><summary>{title}</summary>", "", *lines, "", "</details>", ""])
         if length + len(block) > _LIMIT:
-            parts += [f"*{title}: too long for this place, see the whole report.*", ""]
+            left_out += 1
             continue
         length += len(block)
         parts.append(block)
+    if left_out:
+        parts.append(f"*{left_out} more sections are too long for this place: see the whole report.*")
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -47,7 +53,8 @@ def _noteworthy(page: Page) -> Iterator[str]:
         return
     yield from ("| | scenario | |", "|---|---|---|")
     for point in points[:_SHORT]:
-        yield f"| {_MARKS[point.tone]} | {_code(point.scenario)} | {_cell(point.text)} |"
+        text = textwrap.shorten(point.text, _CELL, placeholder=" …")
+        yield f"| {_MARKS[point.tone]} | {_code(point.scenario)} | {_cell(text)} |"
     if len(points) > _SHORT:
         yield f"| | and {len(points) - _SHORT} more | |"
     yield ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ def start(config: pytest.Config) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    for name in ("lab_results", "lab_html", "lab_history"):  # workers and scenarios may change the folder
+    for name in ("lab_results", "lab_html", "lab_history"):  # scenarios may change the folder
         if (path := config.getoption(name)) is not None:
             setattr(config.option, name, str(Path(path).absolute()))
     wanted = config.getoption("lab_results")
@@ -72,6 +73,17 @@ def start(config: pytest.Config) -> None:
             machine=machine.facts(),
         ),
     )
+
+
+def hand_over(node: Any) -> None:
+    """Tell a worker of xdist, which is about to start, where the results are."""
+    node.workerinput["lab_results"] = node.config.getoption("lab_results")
+
+
+def join(config: pytest.Config) -> None:
+    """Write a worker's results where those of the whole run are."""
+    workerinput: Mapping[str, Any] = getattr(config, "workerinput", {})
+    config.option.lab_results = workerinput.get("lab_results")
 
 
 def _options(config: pytest.Config) -> dict[str, object]:
