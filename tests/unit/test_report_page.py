@@ -20,7 +20,6 @@ from harness.report.page import Page, Tone
 from harness.results import saved
 
 WHEN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
-MACHINE: dict[str, Any] = dict(data.MACHINE)
 _VOID = {"meta", "br", "wbr", "hr", "img", "input", "link"}
 
 
@@ -222,11 +221,16 @@ def comparison(tmp_path: Path, *scenarios: Scenario, verdict: Exit = Exit.WORSE)
 
 
 def judged(tmp_path: Path, name: str, verdict: Verdict, b_ms: float) -> Scenario:
+    sides: list[tuple[model.Side, float]] = [("A", 10.0), ("B", b_ms)]
     runs = [
-        Run(side=side, invocation=n, outcome="passed", figures=[Figure(name="outage: client", ms=ms)], timeline=kept)
-        for n, (side, ms, kept) in enumerate(
-            [("A", 10.0, data.timeline(tmp_path, f"{name}a")), ("B", b_ms, data.timeline(tmp_path, f"{name}b"))]
+        Run(
+            side=side,
+            invocation=n,
+            outcome="passed",
+            figures=[Figure(name="outage: client", ms=ms)],
+            timeline=data.timeline(tmp_path, name + side),
         )
+        for n, (side, ms) in enumerate(sides)
     ]
     figure = Comparison(
         name="outage: client", verdict=verdict, text="why", a_ms=[10], b_ms=[b_ms], a_median_ms=10, b_median_ms=b_ms,
