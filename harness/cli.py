@@ -8,14 +8,19 @@ import sys
 import typer
 
 from harness.commands import (
+    bisect,
     build,
+    compare,
     doctor,
     fault,
     graph,
+    history,
     hosts,
     labs,
+    migrate,
     objects,
     probe,
+    report,
     schema,
     scorecard,
     status,
@@ -42,6 +47,11 @@ app.command()(probe.probe)
 app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
+app.command()(compare.compare)
+app.command()(bisect.bisect)
+app.command()(report.report)
+app.command()(history.history)
+app.command()(migrate.migrate)
 app.command()(timeline.timeline)
 app.command()(graph.graph)
 app.command()(labs.down)
