@@ -24,6 +24,7 @@ from harness.commands import (
     status,
     timeline,
     up,
+    upgrade,
 )
 from harness.errors import LblabError
 
@@ -47,6 +48,7 @@ app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
 app.command()(compare.compare)
 app.command()(bisect.bisect)
+app.command()(upgrade.upgrade)
 app.command()(report.report)
 app.command()(timeline.timeline)
 app.command()(graph.graph)

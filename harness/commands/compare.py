@@ -14,7 +14,7 @@ import typer
 from harness.commands.common import print_json, progress
 
 if TYPE_CHECKING:
-    from harness.gate.run import Wanted
+    from harness.gate.start import Wanted
 
 #: Where results go that nobody named a file for; git ignores it.
 _FOLDER = Path("results")
@@ -54,7 +54,7 @@ def compare(
     """
     from rich.console import Console
 
-    from harness.gate import model, run
+    from harness.gate import model, run, start
     from harness.report import gate as report
 
     wanted = _wanted(
@@ -62,7 +62,7 @@ def compare(
     )
     _check_file(wanted.file, resume, baseline)
     signal.signal(signal.SIGTERM, _interrupt)
-    result = run.resume(wanted) if resume else run.begin(wanted, baseline)
+    result = start.resume(wanted) if resume else start.begin(wanted, baseline)
     try:
         with progress("compare") as tell:
             run.make(result, wanted, tell)
@@ -104,7 +104,7 @@ def _wanted(
     build: bool,
 ) -> Wanted:
     from harness.errors import UserError
-    from harness.gate import model, run
+    from harness.gate import model, start
     from harness.gate.selection import selection
 
     if len(versions) == 1 and baseline is not None:
@@ -120,10 +120,10 @@ def _wanted(
     ):
         if given not in known:
             raise UserError(f"there is no {what} '{given}'", hint=" or ".join(known))
-    a, b = (run.exact(version) for version in versions)
+    a, b = (start.exact(version) for version in versions)
     paths, markers = selection(scenarios or [GATE], Path.cwd(), _ALL if slow else _QUICK)
     target = file or _FOLDER / f"compare-{a.version}-{b.version}.json"
-    return run.Wanted(
+    return start.Wanted(
         a=a,
         b=b,
         runs=runs,
