@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.common import print_json, progress
+from harness.commands.common import print_json, progress, show
 
 if TYPE_CHECKING:
     from harness.gate.start import Wanted
@@ -52,8 +52,6 @@ def compare(
 
     Exit code 0: no worse; 1: worse, or a new failure; 2: bad input; 3: these runs cannot tell.
     """
-    from rich.console import Console
-
     from harness.gate import model, run, start
     from harness.report import gate as report
 
@@ -68,15 +66,13 @@ def compare(
             run.make(result, wanted, tell)
     except KeyboardInterrupt:
         done = len(result.invocations)
-        print(
-            f"lblab: interrupted; {done} runs are in {wanted.file}: the same command with --resume goes on",
-            file=sys.stderr,
-        )
+        said = f"interrupted; {done} runs are in {wanted.file}: the same command with --resume goes on"
+        print(f"lblab: {said}", file=sys.stderr)
         raise
     if str(file) == "-":
         print_json(result.model_dump(mode="json"))
     else:
-        Console().print(report.render(result))
+        show(report.render(result))
         print(f"\nresult: {wanted.file}\nrun it again: {result.reproduce}")
     raise typer.Exit(model.CODES[result.verdict])
 
