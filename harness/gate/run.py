@@ -40,23 +40,21 @@ def make(result: Result, wanted: Wanted, tell: Progress = lambda _: None) -> Res
     sides = plan.order(wanted.runs, only_b=taken)
     done = sum(one.why == "planned" for one in result.invocations)
     for number, side in enumerate(sides[done:], done + 1):
-        left = _left(result, len(sides) - number + 1)
-        _invoke(result, wanted, side, f"run {number} of {len(sides)}{left}", tell)
+        time_left = _left(result, len(sides) - number + 1)
+        _invoke(result, wanted, side, f"run {number} of {len(sides)}{time_left}", tell)
         result.seconds = before + time.monotonic() - began
         _judge(result, wanted.runs)
         model.write(wanted.file, result)
     extra = sum(one.why == "again" for one in result.invocations) // 2
-    while extra < wanted.again:
-        again = _judge(result, wanted.runs)
-        if not again:
-            break
-        for _ in range(min(min(again.values()), wanted.again - extra)):
+    while extra < wanted.again and (left := _judge(result, wanted.runs)):
+        while left and extra < wanted.again:
             for side in plan.pair(extra):
-                what = f"again {extra + 1}, {len(again)} not settled{_left(result, 1)}"
-                _invoke(result, wanted, side, what, tell, again=tuple(again))
+                what = f"again {extra + 1}, {len(left)} not settled{_left(result, 1)}"
+                _invoke(result, wanted, side, what, tell, again=tuple(left))
                 result.seconds = before + time.monotonic() - began
                 model.write(wanted.file, result)
             extra += 1
+            left = {scenario: number - 1 for scenario, number in left.items() if number > 1}
     _judge(result, None)
     result.ended_at = now()
     result.seconds = round(before + time.monotonic() - began, 1)
