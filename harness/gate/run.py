@@ -76,10 +76,11 @@ def _invoke(result: Result, wanted: Wanted, side: Side, what: str, tell: Progres
     subject = result.a if side == "A" else result.b
     file = runs_folder(wanted.file) / f"{number:03}-{side}.jsonl"
     seed = next(islice(plan.seeds(result.seed), number, None))
+    paths, markers = wanted.chosen
     command = pytest_run.Command(
         subject.version,
-        again or wanted.selection,
-        wanted.markers,
+        again or paths,
+        markers,
         wanted.backend,
         wanted.timers,
         wanted.workers,

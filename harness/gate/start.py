@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from dataclasses import dataclass
@@ -13,7 +14,13 @@ from harness.cilium import versions
 from harness.errors import UserError
 from harness.gate import conditions, judge, model
 from harness.gate.model import Result, Run, Side, Subject
+from harness.gate.selection import selection
 from harness.plugin import find_topology
+
+#: The marker of the quick scenarios that cover every family.
+GATE = "gate"
+#: What the default run of pytest leaves out, too (pyproject.toml).
+_QUICK, _ALL = "not slow", "slow or not slow"
 
 
 @dataclass(frozen=True)
@@ -21,34 +28,61 @@ class Wanted:
     """What is to be compared.
 
     Attributes:
-        a: The version that is known, exact; with what was asked for.
+        a: The version that is known.
         b: The version that is to be judged.
         runs: Of each version.
-        selection: Paths and node ids for pytest.
-        markers: A marker expression.
+        scenarios: As they were asked for: paths, node ids, families, marker expressions.
         file: Where the result goes.
+        slow: With slow scenarios, too.
         backend: "netns" or "kind".
         timers: "quick" or "manifest".
         workers: How many labs at once.
         again: At most so many more runs of each version, of the scenarios that are not settled.
         seed: Of the comparison.
         build: Build what is missing.
-        reproduce: The command line.
     """
 
     a: Subject
     b: Subject
     runs: int
-    selection: tuple[str, ...]
-    markers: str
+    scenarios: tuple[str, ...]
     file: Path
+    slow: bool = False
     backend: str = "netns"
     timers: str = "quick"
     workers: int = 1
     again: int = 10
     seed: int = 1
     build: bool = True
-    reproduce: str = ""
+
+    @functools.cached_property
+    def chosen(self) -> tuple[tuple[str, ...], str]:
+        """Paths and node ids, and the marker expression that pytest is told.
+
+        Raises:
+            UserError: there is no such scenario.
+        """
+        return selection(self.scenarios or (GATE,), Path.cwd(), _ALL if self.slow else _QUICK)
+
+    @property
+    def selection(self) -> list[str]:
+        """The same as a result has it."""
+        paths, markers = self.chosen
+        return [*paths, "-m", markers]
+
+    @property
+    def reproduce(self) -> str:
+        """The command that makes the comparison again."""
+        parts = ["lblab", "compare", self.a.version, self.b.version, "--runs", str(self.runs)]
+        parts += [part for one in self.scenarios for part in ("--scenarios", one)]
+        parts += ["--slow"] if self.slow else []
+        for option, value, usual in (
+            ("--backend", self.backend, "netns"),
+            ("--timers", self.timers, "quick"),
+            ("--workers", str(self.workers), "1"),
+        ):
+            parts += [option, value] if value != usual else []
+        return shlex.join([*parts, "--seed", str(self.seed)])
 
 
 def begin(wanted: Wanted, baseline: Path | None = None) -> Result:
@@ -63,7 +97,7 @@ def begin(wanted: Wanted, baseline: Path | None = None) -> Result:
         a=wanted.a,
         b=wanted.b,
         conditions=conditions.here(backend=wanted.backend, timers=wanted.timers, workers=wanted.workers),
-        selection=[*wanted.selection, "-m", wanted.markers],
+        selection=wanted.selection,
         runs=wanted.runs,
         seed=wanted.seed,
         reproduce=wanted.reproduce,
@@ -86,7 +120,7 @@ def resume(wanted: Wanted) -> Result:
     for name, before, asked in (
         ("A", found.a.version, wanted.a.version),
         ("B", found.b.version, wanted.b.version),
-        ("scenarios", shlex.join(found.selection), shlex.join([*wanted.selection, "-m", wanted.markers])),
+        ("scenarios", shlex.join(found.selection), shlex.join(wanted.selection)),
     ):
         if before != asked:
             differs.append(f"{name}: {before} then, {asked} now")
