@@ -17,7 +17,6 @@ from harness.gate import conditions, judge, model, plan, pytest_run
 from harness.gate.figures import figures
 from harness.gate.model import Invocation, Result, Run, Side, Subject
 from harness.gate.start import Wanted, now
-from harness.plugin import find_topology
 from harness.results import saved
 from harness.testing.pool import provenance_hash
 
@@ -148,7 +147,8 @@ def _read(result: Result, wanted: Wanted, subject: Subject, side: Side, number: 
 def _note_lab(result: Result, lab: dict[str, Any]) -> None:
     topology = str(lab["topology"])
     if topology not in result.conditions.topologies:
-        result.conditions.topologies[topology] = conditions.hashed(find_topology(topology, Path.cwd()))
+        file = conditions.topology_file(topology, Path.cwd())
+        result.conditions.topologies[topology] = conditions.hashed(file)
     if lab.get("metallb_version"):
         result.conditions.software["metallb"] = str(lab["metallb_version"])
     result.stand_ins = list(dict.fromkeys([*result.stand_ins, *lab.get("stand_ins", ())]))

@@ -15,7 +15,6 @@ from harness.errors import UserError
 from harness.gate import conditions, judge, model
 from harness.gate.model import Result, Run, Side, Subject
 from harness.gate.selection import selection
-from harness.plugin import find_topology
 
 #: The marker of the quick scenarios that cover every family.
 GATE = "gate"
@@ -171,14 +170,8 @@ def _moved(run: Run, before: Path, after: Path) -> Run:
 def _rehashed(found: Result) -> tuple[dict[str, str], dict[str, str]]:
     """The topologies and scenarios of a saved result as they are now; what is gone is named so."""
     root = Path.cwd()
-    topologies, files = {}, {}
-    for name in found.conditions.topologies:
-        try:
-            topologies[name] = conditions.hashed(find_topology(name, root))
-        except UserError:
-            topologies[name] = "gone"
-    for name in found.conditions.scenario_files:
-        files[name] = conditions.hashed(root / name) if (root / name).exists() else "gone"
+    topologies = {name: conditions.hashed(conditions.topology_file(name, root)) for name in found.conditions.topologies}
+    files = {name: conditions.hashed(root / name) for name in found.conditions.scenario_files}
     return topologies, files
 
 
