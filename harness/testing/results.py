@@ -1,10 +1,10 @@
-"""JSON lines: one for each lab, with what its programs were made of, and one for each scenario, with what happened."""
+"""JSON lines: one for the run, one for each lab, with what its programs were made of, and one for each scenario."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +83,33 @@ def start(path: Path) -> None:
         path.write_bytes(b"")
     except OSError as error:
         raise UserError(f"the results cannot be written: {error.strerror}", file=path) from error
+
+
+def run_line(
+    *,
+    arguments: Sequence[str],
+    options: Mapping[str, object],
+    lblab: Mapping[str, str],
+    machine: Mapping[str, Any],
+) -> bytes:
+    """Render how a run was started: what makes it again, and on what machine and with which lblab it was made.
+
+    Args:
+        arguments: pytest's command line.
+        options: What of it decides what is run, by option.
+        lblab: Version and commit.
+        machine: `harness.machine.facts`.
+    """
+    return _line(
+        {
+            "kind": "run",
+            "at": _now(),
+            "arguments": list(arguments),
+            "options": options,
+            "lblab": lblab,
+            "machine": machine,
+        }
+    )
 
 
 def lab_line(facts: Mapping[str, Any], provenance: Mapping[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.report.scorecard import duration
+from harness.report.units import duration
 from harness.scorecard.model import COLUMNS, Cell, Column, Row, Run
 
 

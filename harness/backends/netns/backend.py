@@ -20,13 +20,15 @@ from harness.backends.netns import cpu, credentials, plan, registry
 from harness.backends.netns.host import FAILURE_FILE, LEAVE, LOCK_FILE, LOG_FOLDER, SOCKET_FILE, SPEC_FILE
 from harness.backends.netns.registry import LabInfo
 from harness.backends.netns.rpc import Client
-from harness.binaries import Binaries
+from harness.binaries import Binaries, ensure
 from harness.errors import LabError, MissingCapability
 from harness.topology import Topology, load
 from harness.wait import until
 
 #: Seconds for the lab host to answer; it takes 0.1 s on an idle machine.
 _HOST_WITHIN = 20.0
+#: Seconds for a version's CRDs to be registered; 1.20 looks once a second for each of them (design.md).
+_REGISTERED_WITHIN = 60.0
 #: Seconds for the kernel to end every process of a lab.
 _GONE_WITHIN = 10.0
 
@@ -249,6 +251,23 @@ class NetnsBackend:
     def start(self, process: str) -> int:
         """Start a process that has ended and wait until it is ready; returns when it was started."""
         return int(self._rpc.call("start", name=process)["at_ns"])
+
+    def replace(self, process: str, version: str) -> None:
+        """Let one of Cilium's processes be of another Cilium version from its next start on.
+
+        A real operator registers its CRDs when it starts; here that is done beforehand, as when a lab is made.
+        """
+        binaries = ensure(version)
+        programs = {"cilium-agent": binaries.cilium_bgp, "cilium-operator": binaries.cilium_operator}
+        name = process.rpartition("/")[2]
+        if name not in programs:
+            raise LabError(f"{process} is none of Cilium's", hint=f"<host>/{' or <host>/'.join(programs)}")
+        if name == "cilium-operator":
+            register = [str(programs[name]), f"--kubeconfig={plan.inner_kubeconfig(self.folder)}", "--register-crds"]
+            done = self.exec(plan.CONTROL_PLANE, register, within=_REGISTERED_WITHIN)
+            if done.returncode:
+                raise LabError(f"the CRDs of Cilium {version} cannot be registered: {done.stderr.strip()[-500:]}")
+        self._rpc.call("replace", name=process, program=str(programs[name]))
 
     def wait_ended(self, process: str, within: float) -> int:
         """Wait until a process has ended; returns when it did."""

@@ -96,6 +96,11 @@ def announcer_socket(folder: Path, node: str) -> Path:
     return node_folder(folder, node) / "announce.sock"
 
 
+def inner_kubeconfig(folder: Path) -> Path:
+    """The kubeconfig of programs within the lab."""
+    return folder / "pki" / "kubeconfig"
+
+
 def mac_of(topology: Topology, host: str, device: str) -> str:
     """The MAC of a host's interface: locally administered, and the same at every start, so that captures compare."""
     digest = hashlib.sha256(f"{topology.name}/{host}/{device}".encode()).digest()
@@ -139,7 +144,7 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
         access: Certificate and tokens of its API server.
     """
     _unpack(binaries.seed, folder / "etcd")
-    inside = access.kubeconfig(folder / "pki" / "kubeconfig", f"https://{_join(api_addresses(topology)[0], API_PORT)}")
+    inside = access.kubeconfig(inner_kubeconfig(folder), f"https://{_join(api_addresses(topology)[0], API_PORT)}")
     needs = daemons.lab_needs(folder / "frr")
     _write(needs.files)
     announcers = () if binaries.metallb is None else metallb(topology, binaries.metallb, folder, inside, CONTROL_PLANE)
