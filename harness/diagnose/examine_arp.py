@@ -57,7 +57,12 @@ def expired(c: Context) -> Answer:
     """Whether the router was left without an answer: by its own account, or by its questions."""
     begin, end = c.episode.begin, c.episode.end
     gone = c.signs(
-        What.EXPIRED, What.UNRESOLVED, begin=begin - c.near, end=max(begin, end - c.close), about=c.episode.address
+        What.EXPIRED,
+        What.UNRESOLVED,
+        What.HOST_UNREACHABLE,
+        begin=begin - c.near,
+        end=max(begin, end - c.close),
+        about=c.episode.address,
     )
     if gone:
         return yes(c.told(gone[0]))

@@ -29,7 +29,6 @@ _ARP = {
     event.ARP_TIMED_OUT: What.UNRESOLVED,
     event.ARP_DOWN: What.UNRESOLVED,
 }
-_PROCESS = {event.ENDED: What.ENDED, event.STARTED: What.STARTED}
 _LINK = {event.LINK_DOWN: What.LINK_DOWN, event.LINK_GONE: What.LINK_DOWN, event.LINK_UP: What.LINK_UP}
 _PEER = {event.PEER_DOWN: What.PEER_DOWN, event.PEER_UP: What.PEER_UP}
 #: memberlist's own words (facts/l2_and_lag.md, 1.4).
@@ -63,7 +62,7 @@ def observe(timeline: Timeline, source: str, scale: float = 1.0) -> Observations
     seen.nodes = told or seen.nodes
     seen.signs.sort(key=lambda sign: sign.at)
     # The recorder of a lab always follows these, MetalLB's logs only where there are such.
-    seen.sees = {Sees.ARP, Sees.NEXT_HOP, Sees.LINKS, Sees.ROUTES, Sees.DIRECTION, Sees.RESTARTS, Sees.LEASES}
+    seen.sees = {Sees.ARP, Sees.NEXT_HOP, Sees.LINKS, Sees.LEASES}
     if any(each.subject.endswith("speaker") for each in known):
         seen.sees.add(Sees.METALLB)
     if any(gap.stalled is not None for flow in seen.flows for gap in flow.gaps):
@@ -182,7 +181,7 @@ def _neighbour_of_node(each: Event) -> Iterator[Sign]:
 
 def _process(each: Event) -> Iterator[Sign]:
     host, _, program = each.subject.partition("/")
-    yield _sign(each, _PROCESS[each.kind], program or each.subject, host)
+    yield _sign(each, What.ENDED, program or each.subject, host)
 
 
 def _link(each: Event) -> Iterator[Sign]:
@@ -222,8 +221,6 @@ def _log(each: Event) -> Iterator[Sign]:
         found = _SUSPECT.search(each.text)
         if found:
             yield _sign(each, What.SUSPECTED, found[1] or found[2], host)
-        elif "service has IP, announcing" in each.text:
-            yield _sign(each, What.LEADER, _address(each.text) or each.subject, host)
 
 
 def _seen_as(each: Event) -> Iterator[Sign]:
@@ -232,7 +229,7 @@ def _seen_as(each: Event) -> Iterator[Sign]:
 
 _SIGNS: Mapping[str, Callable[[Event], Iterable[Sign]]] = {
     **dict.fromkeys(_ARP, _arp),
-    **dict.fromkeys(_PROCESS, _process),
+    event.ENDED: _process,
     **dict.fromkeys(_LINK, _link),
     **dict.fromkeys(_PEER, _peer),
     event.NEIGHBOUR: _neighbour,

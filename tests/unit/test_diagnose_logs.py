@@ -126,7 +126,7 @@ def test_what_kubectl_tells() -> None:
     assert told == [(1, What.LEADER), (2, What.ENDED), (3, What.NODE_DOWN), (5, What.LEASE)]
     assert "OOMKilled" in seen.signs[1].text
     assert seen.node_addresses == {"192.168.130.151": "a"}
-    assert seen.sees == {Sees.LEASES, Sees.METALLB, Sees.RESTARTS}
+    assert seen.sees == {Sees.LEASES, Sees.METALLB}
 
 
 def test_kubectl_as_yaml_and_what_is_none(tmp_path: Path) -> None:
