@@ -62,6 +62,9 @@ def _one(seen: Observations, diagnosis: Diagnosis, *, details: bool) -> Iterator
             yield from _fits(total, len(lags), first=number == 0)
     else:
         yield "It cannot be told from this recording."
+        longest = max(lags, key=lambda finding: finding.episode.length)
+        seen_so = [f"  {q.value}? yes: {a.evidence}" for q, a in longest.answers.items() if a.value]
+        yield from ["What was seen of the longest:", *seen_so] if seen_so else ()
     if diagnosis.innocent:
         yield "The network is innocent: look at the game server."
     for total in diagnosis.possible:
