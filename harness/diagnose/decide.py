@@ -50,8 +50,8 @@ class Finding:
 
     @property
     def possible(self) -> list[Candidate]:
-        """Those that nothing excludes, and of which something speaks, but not all that is needed was seen."""
-        return [each for each in self.candidates if not each.fits and not each.excluded and each.score > 0]
+        """Those that nothing excludes, but not all that is needed was seen, and that no more speaks against than for."""
+        return [each for each in self.candidates if not each.fits and not each.excluded and each.score >= 0]
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _total(mechanism: Mechanism, findings: Sequence[Finding]) -> Total:
     return Total(
         mechanism,
         sum(each.fits for each in own),
-        sum(not each.fits and not each.excluded and each.score > 0 for each in own),
+        sum(not each.fits and not each.excluded and each.score >= 0 for each in own),
         sum(bool(each.excluded) for each in own),
         sum(each.score * weight for each, weight in zip(own, counted, strict=True)) / whole,
         tuple(f"{question.value}? {answer.evidence}" for question, answer in telling),
