@@ -14,8 +14,11 @@ def diagnose(
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="FILE...", help="A timeline of lblab's, or captures (pcap, pcapng).")
     ] = None,
-    router_log: Annotated[
-        list[Path] | None, typer.Option("--router-log", metavar="FILE", help="The router's system log.")
+    logs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--router-log", "--log", metavar="FILE", help="The router's system log, MetalLB's speakers' logs."
+        ),
     ] = None,
     kubectl: Annotated[
         list[Path] | None,
@@ -40,9 +43,9 @@ def diagnose(
     from harness.errors import UserError
     from harness.report import diagnosis as report
 
-    if not files and not router_log:
+    if not files and not logs:
         raise UserError("nothing to diagnose", hint="lblab diagnose nodes.pcap --router-log system.log")
-    given = Given(files or (), router_log or (), kubectl or (), time_scale, address, at_node)
+    given = Given(files or (), logs or (), kubectl or (), time_scale, address, at_node)
     with progress("diagnose") as tell:
         seen = load(given, tell)
     found = decide(seen, address)

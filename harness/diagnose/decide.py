@@ -43,16 +43,6 @@ class Finding:
     answers: Answers
     candidates: tuple[Candidate, ...]
 
-    @property
-    def fitting(self) -> list[Candidate]:
-        """Those that everything needed was seen of."""
-        return [each for each in self.candidates if each.fits]
-
-    @property
-    def possible(self) -> list[Candidate]:
-        """Those that nothing excludes, but not all that is needed was seen, and that no more speaks against than for."""
-        return [each for each in self.candidates if not each.fits and not each.excluded and each.score >= 0]
-
 
 @dataclass(frozen=True)
 class Total:
@@ -176,7 +166,7 @@ def _of_address(lags: list[Episode], seen: Observations, entries: Sequence[Entry
     excluded = tuple(total for total in totals if not total.fits and not total.possible)
     likely = possible[:3] if not ranking else ()
     wanted = {total.mechanism for total in likely}
-    capture = tuple(dict.fromkeys(entry.capture for entry in entries if entry.mechanism in wanted))
+    capture = tuple(dict.fromkeys(each for entry in entries if entry.mechanism in wanted for each in entry.capture))
     return Diagnosis(lags[0].address, findings, ranking, possible, excluded, period(lags, seen.scale), capture)
 
 
@@ -196,7 +186,7 @@ def _total(mechanism: Mechanism, findings: Sequence[Finding]) -> Total:
     return Total(
         mechanism,
         sum(each.fits for each in own),
-        sum(not each.fits and not each.excluded and each.score >= 0 for each in own),
+        sum(not each.fits and not each.excluded for each in own),
         sum(bool(each.excluded) for each in own),
         sum(each.score * weight for each, weight in zip(own, counted, strict=True)) / whole,
         tuple(f"{question.value}? {answer.evidence}" for question, answer in telling),
