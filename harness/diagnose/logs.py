@@ -68,8 +68,8 @@ def observe(lines: Iterable[str], source: str, around_ns: int) -> Observations:
     if any(sign.what in (What.LINK_DOWN, What.LINK_UP) for sign in found.signs):
         found.sees.add(Sees.LINKS)
     if not understood:
-        what = "ARP, links or BGP peers as FreeBSD and FRR write them, or members that MetalLB has lost"
-        found.problems.append(f"{source}: no line of it is about {what}")
+        looked_for = "ARP, links or BGP peers as FreeBSD and FRR write them, or members that MetalLB has lost"
+        found.problems.append(f"{source}: no line of it is about {looked_for}")
     elif without_zone:
         found.problems.append(f"{source}: its stamps have no time zone; they are taken for this machine's local time")
     found.signs.sort(key=lambda sign: sign.at)
