@@ -150,6 +150,7 @@ ENTRIES = (
         excluded_by={Q.STRANGER: YES, Q.PATH_WORKS: YES, Q.EXPIRED: YES},
         speaks={
             (Q.RETURNED, YES): 4,
+            (Q.PATH_WORKS, NO): 2,
             (Q.MOVED_AT_END, NO): 1,
             (Q.SPEAKER_LOST, YES): 1,
             (Q.STRANGERS, NO): 1,

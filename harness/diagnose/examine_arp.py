@@ -131,12 +131,7 @@ def announced_at_begin(c: Context) -> Answer:
 
 
 def announced_at_end(c: Context) -> Answer:
-    """Whether gratuitous ARP ended it, with a move or without."""
-    said = c.signs(
-        What.ANNOUNCED, begin=c.episode.end - c.close, end=c.episode.end + _SLACK_NS, about=c.episode.address
-    )
-    if c.episode.ended and said:
-        return yes(c.told(said[-1]))
+    """Whether gratuitous ARP led it back; what is announced again and again, without a move, ends nothing."""
     return _announced(c, c.at_end)
 
 
