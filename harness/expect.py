@@ -15,7 +15,7 @@ from harness.verdict.predict import Prediction
 #: How many runs may be repeated because the machine was busy.
 _REPEATS = 2
 
-Run = TypeVar("Run", Measured, Mapping[str, Measured])
+Run = TypeVar("Run", bound=Measured | Mapping[str, Measured])
 
 
 class Expect:

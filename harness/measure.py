@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import LabError, LblabError
 from harness.timeline import outages as timeline_outages
+from harness.timeline.event import Event
 from harness.traffic import control, records
 from harness.traffic.analysis import Analysis, analyse
 from harness.traffic.outages import Outage
+from harness.traffic.records import Run
 from harness.verdict import trust
 from harness.verdict.budget import Sample
 from harness.verdict.predict import Prediction
@@ -141,6 +143,8 @@ class Probe:
         self._cpu: tuple[CpuTimes, dict[int, int]] | None = None
         self._measured: Measured | None = None
         self._started_ns = 0
+        #: When it stopped sending, and how the machine's CPU time was used until then.
+        self._halted: tuple[int, trust.Load] | None = None
 
     def start(self) -> None:
         """Start sending and wait until every flow is answered: the precondition of all that is measured.
@@ -176,33 +180,29 @@ class Probe:
                 found[flow] = found.get(flow, 0) + 1
         return found
 
-    def stop(self) -> Measured:
-        """Stop sending, wait for the last answers and analyse."""
-        if self._measured is not None:
-            return self._measured
+    def halt(self) -> None:
+        """Stop sending and wait for the last answers; `stop` analyses them."""
+        if self._halted is not None:
+            return
         if self._process is None or self._cpu is None:
             raise LblabError("the probe was not started")
         ended = time.monotonic_ns()
         before, own = self._cpu
         now = self._lab.backend.cpu_times()
-        cpu = trust.load(before, _cpu_now(), sum(ticks - own.get(pid, 0) for pid, ticks in now.items()))
+        used = sum(ticks - own.get(pid, 0) for pid, ticks in now.items())
+        self._halted = ended, trust.load(before, _cpu_now(), used)
         self._end()
+
+    def stop(self) -> Measured:
+        """Stop sending, wait for the last answers and analyse."""
+        if self._measured is not None:
+            return self._measured
+        self.halt()
+        assert self._halted is not None
+        ended, cpu = self._halted
         run = records.read(self._out)
         analysis = analyse(run, logs=list(self._logs()), taps=[records.read_tap(path) for path in self._tapped])
-        self._lab.timeline.add(
-            *timeline_outages.events(analysis.outages, self.name, analysis.resolution),
-            *timeline_outages.seen_as(analysis.moves, self.name),
-            timeline_outages.account(
-                analysis,
-                self.name,
-                client=self._client,
-                address=self._address,
-                port=self._port,
-                nodes={node.address: name for name, node in self._lab.nodes.items()},
-                began_ns=self._started_ns,
-                ended_ns=ended,
-            ),
-        )
+        self._lab.timeline.add(*self._told(run, analysis, ended))
         self._measured = Measured(
             name=self.name,
             address=self._address,
@@ -217,6 +217,21 @@ class Probe:
             records=self._out,
         )
         return self._measured
+
+    def _told(self, run: Run, analysis: Analysis, ended_ns: int) -> Iterator[Event]:
+        """What stands on the timeline of what the probe saw."""
+        yield from timeline_outages.events(analysis.outages, self.name, analysis.resolution)
+        yield from timeline_outages.seen_as(analysis.moves, self.name)
+        yield timeline_outages.account(
+            analysis,
+            self.name,
+            client=self._client,
+            address=self._address,
+            port=self._port,
+            nodes={node.address: name for name, node in self._lab.nodes.items()},
+            began_ns=self._started_ns,
+            ended_ns=ended_ns,
+        )
 
     def _logs(self) -> Iterator[control.ServerLog]:
         """What the pods received, of those that still run; the others' replies have told what they had received."""
@@ -256,11 +271,13 @@ class Probe:
 
 @contextlib.contextmanager
 def together(probes: Mapping[str, Probe]) -> Iterator[None]:
-    """Run several probes at once; every one has its answers before the block begins."""
+    """Run several probes at once; every one has its answers before the block begins, and none outlasts another."""
     with contextlib.ExitStack() as stack:
         for probe in probes.values():
             stack.enter_context(probe)
         yield
+        for probe in probes.values():  # analysing one takes a while
+            probe.halt()
 
 
 def _popen(command: list[str]) -> subprocess.Popen[bytes]:

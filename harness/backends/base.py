@@ -149,6 +149,13 @@ class Backend(Protocol):
             MissingCapability: when the machine has nothing to do it with.
         """
 
+    def set_spanning_tree(self, network: str, forward_delay: float | None) -> Stamp:
+        """Let a network's switch run spanning tree, seconds for each of listening and learning, or not (None).
+
+        Raises:
+            MissingCapability: when the backend's switch has none.
+        """
+
     def throttle(self, process: str, share: float | None) -> Stamp:
         """Let a process run only for a share of the time (0 to 1), or always again (None)."""
 

@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from harness.commands.common import JsonOption, print_json, progress
+from harness.commands.lag_matrix import matrix
 
 app = typer.Typer(
     help="Periodic lag: what one's own site is open to.",
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(matrix)
 
 
 @app.callback(invoke_without_command=True)

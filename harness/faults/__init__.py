@@ -4,6 +4,7 @@ A scenario says `with lab.fault(AgentKilled("worker1", restart_after=3)) as faul
 `lblab fault agent-kill worker1 --restart-after 3s`. To add a kind, copy one of the small files and import it here.
 """
 
+from harness.faults.address import AddressTaken
 from harness.faults.agent import AgentKilled, AgentStalled, AgentStopped
 from harness.faults.api_filter import ApiServerFiltered
 from harness.faults.backend import BackendKilled, BackendMoved, BackendUnready
@@ -13,11 +14,15 @@ from harness.faults.control_plane import ApiServerGone, ControllerManagerGone, K
 from harness.faults.impairment import PacketDelay, PacketLoss
 from harness.faults.link import LinkDown
 from harness.faults.memberlist import MemberlistFiltered
+from harness.faults.neighbour import GatewayLost
 from harness.faults.node import NodeCrashed, NodeShutDown, NodeSilent
 from harness.faults.router import BgpdKilled, BgpdRestarted, RouterDaemonsRestarted, RouterRebooted
+from harness.faults.server import ServerStalled
+from harness.faults.spanning_tree import SpanningTree
 from harness.faults.speaker import SpeakerKilled, SpeakerStalled, SpeakerStopped
 
 __all__ = [
+    "AddressTaken",
     "AgentKilled",
     "AgentStalled",
     "AgentStopped",
@@ -31,6 +36,7 @@ __all__ = [
     "BgpdRestarted",
     "ControllerManagerGone",
     "Fault",
+    "GatewayLost",
     "Injected",
     "KubeletGone",
     "LinkDown",
@@ -43,6 +49,8 @@ __all__ = [
     "PacketLoss",
     "RouterDaemonsRestarted",
     "RouterRebooted",
+    "ServerStalled",
+    "SpanningTree",
     "SpeakerKilled",
     "SpeakerStalled",
     "SpeakerStopped",

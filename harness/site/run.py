@@ -1,7 +1,7 @@
 """Runs a site's lab through the mechanisms that it is open to, and says what each costs there.
 
-Each mechanism has a course: what is done, to which node, and for how long it has to be watched. Those that need what no
-site has (a stranger's machine, a switch with spanning tree) are told of by `exposure` only.
+Each mechanism has a course: what is done, to which node, and for how long it has to be watched. The others are told of
+by `exposure` only.
 """
 
 from __future__ import annotations
@@ -16,9 +16,18 @@ from typing import TYPE_CHECKING
 from harness.diagnose import from_timeline
 from harness.diagnose.decide import diagnose
 from harness.errors import LblabError, UserError
-from harness.faults import ApiServerFiltered, LinkDown, NodeSilent, SpeakerKilled, SpeakerStalled
+from harness.faults import (
+    AddressTaken,
+    ApiServerFiltered,
+    GatewayLost,
+    LinkDown,
+    NodeSilent,
+    SpeakerKilled,
+    SpeakerStalled,
+)
 from harness.faults.base import Fault
 from harness.lag.mechanisms import Mechanism
+from harness.site.draw import ROGUE
 from harness.verdict.arp import Freebsd
 from harness.verdict.predict import Lease, cilium_l2_node_lost, metallb_speaker_lost
 from harness.wait import let_pass, until
@@ -41,16 +50,18 @@ class Course:
     """How a mechanism is brought about in a lab of real announcers.
 
     Attributes:
-        fault: What is done to the node that has the address; None: the site does it by itself.
+        fault: What is done, by the node that has the address and the address; None: the site does it by itself.
         lasts: For how long, seconds of the lab.
-        metallb: Only where MetalLB announces.
+        metallb: Only where MetalLB runs.
         cilium: Only where Cilium announces by ARP.
+        arp: Only where anybody does.
     """
 
-    fault: Callable[[str], Fault] | None
+    fault: Callable[[str, str], Fault] | None
     lasts: Callable[[Lab], float]
     metallb: bool = False
     cilium: bool = False
+    arp: bool = False
 
 
 def _taken_over(lab: Lab) -> float:
@@ -68,13 +79,19 @@ def _two_refreshes(lab: Lab) -> float:
     return 2.1 * Freebsd(lab.topology.time_scale).asks[0]
 
 
+def _quiet(lab: Lab) -> float:
+    return _QUIET
+
+
 COURSES: Mapping[Mechanism, Course] = {
-    Mechanism.TWO_ANNOUNCERS: Course(None, _two_refreshes),
-    Mechanism.SPEAKER_STALL: Course(SpeakerStalled, _taken_over, metallb=True),
-    Mechanism.SPLIT_BRAIN: Course(lambda node: NodeSilent(node, arp=False), _taken_over, metallb=True),
-    Mechanism.LEASE_LOST: Course(ApiServerFiltered, _lease, cilium=True),
-    Mechanism.EARLY_RETURN: Course(lambda node: SpeakerKilled(node, restart_after=8), _taken_over, metallb=True),
-    Mechanism.LINK_FLAP: Course(LinkDown, lambda lab: _QUIET),
+    Mechanism.TWO_ANNOUNCERS: Course(None, _two_refreshes, arp=True),
+    Mechanism.SPEAKER_STALL: Course(lambda node, _: SpeakerStalled(node), _taken_over, metallb=True),
+    Mechanism.SPLIT_BRAIN: Course(lambda node, _: NodeSilent(node, arp=False), _taken_over, metallb=True),
+    Mechanism.LEASE_LOST: Course(lambda node, _: ApiServerFiltered(node), _lease, cilium=True),
+    Mechanism.STALE_REPLY_PATH: Course(lambda node, _: GatewayLost(node), _quiet),
+    Mechanism.DUPLICATE_ADDRESS: Course(lambda _, address: AddressTaken(ROGUE, address), _quiet, arp=True),
+    Mechanism.EARLY_RETURN: Course(lambda node, _: SpeakerKilled(node, restart_after=8), _taken_over, metallb=True),
+    Mechanism.LINK_FLAP: Course(lambda node, _: LinkDown(node), _quiet),
 }
 
 
@@ -141,7 +158,7 @@ def _results(lab: Lab, service: str, port: int, mechanisms: list[Mechanism], tel
         course = COURSES.get(mechanism)
         if course is None or (course.metallb and lab.metallb_version is None):
             continue
-        if course.cilium and not lab.announces_by_l2:
+        if (course.cilium and not lab.announces_by_l2) or (course.arp and not lab.l2.expected()):
             continue
         tell(f"{mechanism.value}: {course.lasts(lab):.0f} s")
         try:
@@ -161,7 +178,9 @@ def _one(lab: Lab, service: str, port: int, mechanism: Mechanism, course: Course
         owner = _owner(lab, address)
         before = router.arp.moves(address)
         begun = time.monotonic_ns()
-        with nullcontext() if course.fault is None else lab.fault(course.fault(owner or next(iter(lab.nodes)))):
+        with (
+            nullcontext() if course.fault is None else lab.fault(course.fault(owner or next(iter(lab.nodes)), address))
+        ):
             let_pass(course.lasts(lab))
         let_pass(_QUIET)
         after = lab.l2.owner(address)

@@ -1,7 +1,8 @@
 """What a player feels: gaps in the stream of server updates, by how long they last.
 
 The thresholds are lblab's own (facts/l2_and_lag.md, section 4): a server like Unreal's sends 30 updates a second by
-default (NetServerMaxTickRate), clients extrapolate over a few of them, and give the connection up after a minute.
+default (NetServerMaxTickRate), clients extrapolate over a few of them, and give the connection up after a minute. In
+scaled time all thresholds but that of a hitch scale; those that would be below a hitch's three ticks cannot be told.
 """
 
 from __future__ import annotations
@@ -49,20 +50,21 @@ class Disturbance:
     length: int  # without the prober's own gap
 
 
-def grade(gap: int, tick: int) -> Grade | None:
+def grade(gap: int, tick: int, scale: float = 1.0) -> Grade | None:
     """How bad a gap between two updates is; None when nobody notices.
 
     Args:
         gap: Nanoseconds between two updates.
         tick: Nanoseconds between two updates as they should be.
+        scale: Factor on the thresholds, where time is scaled.
     """
     for each, least in THRESHOLDS.items():
-        if gap >= least:
+        if gap >= least * scale > HITCH_TICKS * tick:
             return each
     return Grade.HITCH if gap > HITCH_TICKS * tick else None
 
 
-def disturbances(flow: Flow, *, until: int | None = None) -> list[Disturbance]:
+def disturbances(flow: Flow, *, until: int | None = None, scale: float = 1.0) -> list[Disturbance]:
     """The gaps in what a client received.
 
     Late packets do count as updates when they come: the gap before them is what hurts. Where the prober itself missed
@@ -71,6 +73,7 @@ def disturbances(flow: Flow, *, until: int | None = None) -> list[Disturbance]:
     Args:
         flow: A flow at the rate of a game's ticks.
         until: When the client stopped listening; a gap that lasts until then counts as well.
+        scale: Factor on the thresholds, where time is scaled.
     """
     if not flow.packets:
         return []
@@ -82,10 +85,10 @@ def disturbances(flow: Flow, *, until: int | None = None) -> list[Disturbance]:
     missed = _missed(flow)
     for (before, sent), (after, _) in pairwise(ends):
         length = after - before
-        if grade(length, flow.interval) is None:
+        if grade(length, flow.interval, scale) is None:
             continue  # the usual case; own gaps only make it shorter
         length -= sum(skipped for at, skipped in missed if sent < at <= after)
-        worth = grade(length, flow.interval)
+        worth = grade(length, flow.interval, scale)
         if worth is not None:
             found.append(Disturbance(flow.number, worth, before, length))
     return found

@@ -1,6 +1,6 @@
 """Reading what `lablet probe` and `lablet tap` write: JSON lines, one header, then records, then an end line.
 
-The layout of every record stands in harness/binaries/go/lablet/internal: prober/udp.go, tcp.go and http.go, tap/tap.go.
+The layout of every record stands in harness/binaries/go/lablet/internal: prober/{udp,game,tcp,http}.go, tap/tap.go.
 All times are nanoseconds of CLOCK_MONOTONIC; sequence numbers of a flow start at 1.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import LabError
+from harness.traffic.game_records import GivenUp, Greeting, Refusal, Update
 
 
 class Reply(NamedTuple):
@@ -189,6 +190,10 @@ class Run:
     clock_steps: list[ClockStep] = field(default_factory=list)
     connections: list[ConnectionEvent] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    greetings: list[Greeting] = field(default_factory=list)
+    given_up: list[GivenUp] = field(default_factory=list)
 
 
 class Passage(NamedTuple):
@@ -264,6 +269,10 @@ def parse(lines: Iterable[str], *, name: str = "the probe's records") -> Run:
                 "c": (run.clock_steps, ClockStep),
                 "t": (run.connections, ConnectionEvent),
                 "h": (run.requests, Request),
+                "m": (run.updates, Update),
+                "k": (run.refusals, Refusal),
+                "j": (run.greetings, Greeting),
+                "d": (run.given_up, GivenUp),
             }
         elif isinstance(value, list):
             _add(kinds, value, name, number)

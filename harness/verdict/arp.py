@@ -119,11 +119,11 @@ def announcement_lost(arp: Freebsd, heard: float, died: float | None) -> Predict
 
 @dataclass(frozen=True)
 class Visits:
-    """F6 with two announcers, one of them slow: at each refresh the address visits the fast one.
+    """What recurs at each refresh: with two announcers, one of them slow, the address visits the fast one (F6).
 
     Attributes:
-        length: Seconds of each visit: the slower answer's lateness.
-        period: Seconds from one visit to the next.
+        length: Seconds of each visit, or outage: the slower answer's lateness.
+        period: Seconds from one to the next.
         moves: Moves at each refresh.
     """
 
@@ -138,6 +138,18 @@ def two_announcers(arp: Freebsd, later: float) -> Visits:
     Each refresh begins u+1196 s after the slow one's answer; the fast one's is taken, then the slow one's.
     """
     return Visits(later, arp.asks[0] + later, 2)
+
+
+def late_announcer(arp: Freebsd, later: float) -> Visits:
+    """A single announcer that answers every request `later` seconds late, after the entry has been deleted.
+
+    The entry is gone from u+1201 until the late answer to the request of u+1196. It was asked for once a second until
+    then, and each of those answers, the last one as late as the first, begins the 1200 s anew.
+    """
+    outage = max(0.0, later - (arp.deleted - arp.asks[0]))
+    if outage == 0:
+        return Visits(0.0, arp.asks[0] + later, 0)
+    return Visits(outage, arp.asks[0] + 2 * later, 0)
 
 
 def intervals_between_moves(arp: Freebsd, wrong: float) -> float:

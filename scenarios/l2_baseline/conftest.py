@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from harness.lab import Lab
 from harness.measure import Measured, Probe
+from harness.metallb.settled import settled
 from harness.timeline import event
 from harness.verdict.predict import Prediction
-from harness.wait import until
 
 #: Packets a second of each probe: outages of seconds, known to 20 ms.
 RATE = 100
 RESOLUTION_MS = 50
-#: Seconds from a restart until the speaker has joined the others and taken its addresses back: it reads the API, waits
-#: for its node's event to join, and the others reconcile.
-BACK_WITHIN = 20.0
-
-#: Longer than a series of announcements (4.4 s) and a suspicion (4 s) last.
-QUIET = 5.0
-
 Announced = Callable[..., float]
 
 
@@ -74,25 +66,6 @@ def measured(lab: Lab, web: str, leader: str) -> Callable[[Callable[[], None]], 
         return probe.measured
 
     return run
-
-
-def settled(lab: Lab, address: str, leader: str) -> None:
-    """Wait until nothing of an earlier move is left: no suspicion that runs, no series of announcements.
-
-    A speaker that has just announced an address begins no new series for it within 5 s (MetalLB, announcer.go), and one
-    whose memberlist is still upset moves it at any moment.
-    """
-    lab.converge()
-
-    def echoes() -> list[str]:
-        recent = lab.timeline.events(time.monotonic_ns() - int(QUIET * 1e9))
-        told = [each.text for each in recent.of(event.ARP_ANNOUNCED, address=address)]
-        logged = [each.text for each in recent.of(event.LOG) if "Suspect " in each.text or "NodeLeave" in each.text]
-        return told + logged
-
-    until("memberlist and announcements to be quiet", echoes, lambda found: not found, within=60, every=0.1)
-    lab.converge()
-    lab.l2.wait_owner(address, leader, within=BACK_WITHIN)
 
 
 def within(times: Sequence[float], predicted: Prediction, slack: float = 0.5) -> None:

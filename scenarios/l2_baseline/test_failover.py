@@ -11,10 +11,11 @@ from harness.faults import NodeCrashed, NodeSilent, SpeakerKilled, SpeakerStalle
 from harness.lab import Lab
 from harness.measure import Measured
 from harness.metallb.expected import EXCLUDED
+from harness.metallb.settled import BACK_WITHIN
 from harness.timeline import event
 from harness.verdict.predict import metallb_speaker_left, metallb_speaker_lost
 from harness.wait import let_pass
-from scenarios.l2_baseline.conftest import BACK_WITHIN, Announced, within
+from scenarios.l2_baseline.conftest import Announced, within
 
 pytestmark = [pytest.mark.lab(topology="metallb-l2")]
 

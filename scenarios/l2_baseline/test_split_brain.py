@@ -10,10 +10,11 @@ from harness.expect import Expect
 from harness.faults import MemberlistFiltered, NodeSilent, SpeakerKilled, SpeakerStopped
 from harness.lab import Lab
 from harness.measure import Measured
+from harness.metallb.settled import BACK_WITHIN
 from harness.timeline import event
 from harness.verdict.predict import metallb_speaker_lost
 from harness.wait import let_pass
-from scenarios.l2_baseline.conftest import BACK_WITHIN, Announced, within
+from scenarios.l2_baseline.conftest import Announced, within
 
 Run = Callable[[Callable[[], None]], Measured]
 N = 3

@@ -9,10 +9,10 @@ import pytest
 
 from harness.faults import SpeakerKilled
 from harness.lab import Lab
+from harness.metallb.settled import settled
 from harness.timeline import event
 from harness.verdict.predict import metallb_speaker_lost
 from harness.wait import let_pass
-from scenarios.l2_baseline.conftest import settled
 
 #: Kills of one speaker; each takes some ten seconds.
 RUNS = 20

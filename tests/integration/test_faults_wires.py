@@ -284,3 +284,23 @@ def _running(wires: Wires, host: str, device: str) -> bool:
         request = struct.pack("16sh", device.encode(), 0)
         flags: int = struct.unpack("16sh", fcntl.ioctl(sock, 0x8913, request))[1]
     return bool(flags & 0x40)
+
+
+def test_a_port_listens_and_learns_before_it_forwards(wires: Wires) -> None:
+    """Spanning tree: a port that was down passes nothing for twice the forward delay; without it, at once."""
+
+    def passes_after(within: float) -> float:
+        """Seconds until packets pass after the node's switch port has been down and up."""
+        with wires.stream() as stream:
+            wires.call("link", host="node", network="servers", up=False, where="switch")
+            assert stream.silent()
+            wires.call("link", host="node", network="servers", up=True, where="switch")
+            begun = time.monotonic()
+            until("packets to pass", stream.passing, within=within)
+            return time.monotonic() - begun
+
+    assert passes_after(5) < 3.5
+    wires.call("spanning_tree", network="servers", forward_delay=2.0)
+    assert 3.5 < passes_after(20) < 8
+    wires.call("spanning_tree", network="servers", forward_delay=None)
+    assert passes_after(5) < 3.5

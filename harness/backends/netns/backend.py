@@ -288,6 +288,10 @@ class NetnsBackend:
         wanted = None if what is None else dataclasses.asdict(what)
         return _stamp(self._rpc.call("impair", host=host, network=network, what=wanted))
 
+    def set_spanning_tree(self, network: str, forward_delay: float | None) -> Stamp:
+        """Let a network's bridge run spanning tree, or not (None)."""
+        return _stamp(self._rpc.call("spanning_tree", network=network, forward_delay=forward_delay))
+
     def throttle(self, process: str, share: float | None) -> Stamp:
         """Let a process run only for a share of the time (0 to 1), or always again (None)."""
         return _stamp(self._rpc.call("throttle", name=process, share=share))

@@ -40,6 +40,8 @@ class Changes:
         self._spec = spec
         self._pid_of = pid_of
         self._throttles: dict[str, Throttle] = {}
+        #: Networks whose switches run spanning tree.
+        self._spanning: set[str] = set()
         self._lock = threading.Lock()
         self._back: dict[str, Callable[[], Any]] = {}
 
@@ -49,6 +51,7 @@ class Changes:
             "link": lambda r: (self.link(r["host"], r["network"], r["up"], r["where"]), None),
             "filter": lambda r: (self.filter(r["host"], r["name"], r["rules"]), None),
             "impair": lambda r: (self.impair(r["host"], r["network"], r["what"]), None),
+            "spanning_tree": lambda r: (self.spanning_tree(r["network"], r["forward_delay"]), None),
             "forget": lambda r: (self.forget(r["host"]), None),
             "kill_host": lambda r: (self.kill_host(r["host"]), None),
             "throttle": lambda r: (self.throttle(r["name"], r["share"]), None),
@@ -70,7 +73,9 @@ class Changes:
         interface = self._interface(host, network)
         what, port = f"{host}'s link to {network} down at the {where}", interface.switch_port
         how = "RTM_SETLINK answered: port state"
-        if where == "path" or not up:
+        # with spanning tree on the kernel leaves a port's state to nobody else (net/bridge/br_netlink.c, EBUSY)
+        stated = where == "path" or (not up and network not in self._spanning)
+        if stated:
             # An interface takes up to some milliseconds to go down on a busy machine, a port's state a fraction of
             # one: the switch stops first, so that the moment is known. It forwards again when the carrier is back.
             interval = in_netns(FABRIC, lambda: kernel_ops.set_forwarding(port, up))
@@ -78,8 +83,8 @@ class Changes:
             later = in_netns(FABRIC, lambda: kernel_ops.set_up(port, up))
         elif where == "host":
             later = in_netns(host, lambda: self._set_up(interface, up))
-        if up and where != "path":
-            interval, how = later, "RTM_SETLINK answered: interface up"
+        if not stated:
+            interval, how = later, "RTM_SETLINK answered: interface"
         self._remember(what, None if up else lambda: self.link(host, network, True, where))
         return interval.stamp(how)
 
@@ -123,6 +128,19 @@ class Changes:
         back = None if wanted is None else lambda: self.impair(host, network, None)
         self._remember(f"{host}'s link to {network} impaired", back)
         return interval.stamp(how)
+
+    def spanning_tree(self, network: str, forward_delay: float | None) -> Stamp:
+        """Let a network's bridge run spanning tree (IEEE 802.1D), or not (None): ports then forward at once again.
+
+        Args:
+            network: Its name is the bridge's.
+            forward_delay: Seconds that a port listens, and again that it learns, before it forwards; at least 2.
+        """
+        interval = in_netns(FABRIC, lambda: kernel_ops.set_spanning_tree(network, forward_delay))
+        (self._spanning.discard if forward_delay is None else self._spanning.add)(network)
+        back = None if forward_delay is None else lambda: self.spanning_tree(network, None)
+        self._remember(f"{network}'s switch with spanning tree", back)
+        return interval.stamp("RTM_NEWLINK answered: bridge")
 
     def forget(self, host: str) -> Stamp:
         """Lose what a host's kernel loses when it starts anew; who put it there puts it there again."""

@@ -37,6 +37,8 @@ _NETLINK_NETFILTER, _NFNL_SUBSYS_CTNETLINK, _IPCTNL_MSG_CT_DELETE, _NFGENMSG = 1
 #: Who installs routes of a routing daemon (/etc/iproute2/rt_protos): zebra and what it names after BGP.
 _ROUTING_PROTOCOLS = (11, 186)
 
+#: Ticks a second of the bridge's timers as user space sees them (USER_HZ, <asm-generic/param.h>).
+_USER_HZ = 100
 #: libnftables keeps lists of interfaces and a parser that are not made for several threads.
 _nft_lock = threading.Lock()
 
@@ -77,6 +79,25 @@ def set_forwarding(port: str, on: bool) -> Interval:
     state = struct.pack("=HHB3x", 5, _IFLA_BRPORT_STATE, _BR_STATE_FORWARDING if on else _BR_STATE_DISABLED)
     attribute = struct.pack("=HH", 4 + len(state), _IFLA_PROTINFO | _NLA_F_NESTED) + state
     return _set_link(socket.AF_BRIDGE, port, 0, 0, attribute)
+
+
+def set_spanning_tree(bridge: str, forward_delay: float | None) -> Interval:
+    """Turn a bridge's spanning tree on, with a forward delay in seconds, or off (None).
+
+    With it off ports forward at once; the kernel takes no delay below 2 s with it on (BR_MIN_FORWARD_DELAY).
+    """
+    from pyroute2 import IPRoute
+
+    with IPRoute() as ip:
+        index = ip.link_lookup(ifname=bridge)[0]
+        with timed() as interval:
+            if forward_delay is None:
+                ip.link("set", index=index, kind="bridge", br_stp_state=0)
+                ip.link("set", index=index, kind="bridge", br_forward_delay=0)
+            else:
+                delay = int(forward_delay * _USER_HZ)
+                ip.link("set", index=index, kind="bridge", br_forward_delay=delay, br_stp_state=1)
+    return interval
 
 
 def _set_link(family: int, device: str, flags: int, change: int, attributes: bytes) -> Interval:

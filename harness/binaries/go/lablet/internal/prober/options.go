@@ -41,6 +41,8 @@ type options struct {
 	timeout    time.Duration
 	reconnect  time.Duration
 	session    uint64
+	rejoin     time.Duration
+	giveUp     time.Duration
 }
 
 // The limits of --rate and --flows: above them the sending thread would need more than a few percent of a core, and its
@@ -84,7 +86,7 @@ func Main(ctx context.Context, arguments []string) error {
 		defer timer.Stop()
 	}
 	run := map[string]func(context.Context, context.Context, *options, *records.Writer) error{
-		"udp": probeUDP, "tcp": probeTCP, "http": probeHTTP,
+		"udp": probeUDP, "game": probeUDP, "tcp": probeTCP, "http": probeHTTP,
 	}[o.mode]
 	return errors.Join(run(ctx, hurry, o, writer), writer.Close())
 }
@@ -94,6 +96,9 @@ func parse(arguments []string) (o *options, out string, stdin bool, err error) {
 	f := flag.NewFlagSet("lablet probe", flag.ContinueOnError)
 	to := f.String("to", "", "ADDRESS:PORT of the service")
 	tcp := f.Bool("tcp", false, "keep a connection open for each flow and send a line on it at the rate")
+	game := f.Bool("game", false, "play: the server knows its players by address and sends updates at the rate, at its own ticks")
+	f.DurationVar(&o.rejoin, "reconnect-after", 0, "with --game: greet the server anew when no input was acknowledged for so long; 0: never")
+	f.DurationVar(&o.giveUp, "disconnect-after", time.Minute, "with --game: the connection is over when no input was acknowledged for so long, for the server, too")
 	http := f.Bool("http", false, "open a new connection for each HTTP request")
 	f.StringVar(&o.path, "path", "/", "path of the HTTP request")
 	f.Float64Var(&o.rate, "rate", 1000, "packets, lines or requests per second and flow")
@@ -120,12 +125,19 @@ func parse(arguments []string) (o *options, out string, stdin bool, err error) {
 	if *http {
 		o.mode = "http"
 	}
+	if *game {
+		o.mode = "game"
+	}
 	if o.session = *session; o.session == 0 {
 		o.session = rand.Uint64()
 	}
 	switch {
-	case *tcp && *http:
-		err = errors.New("--tcp and --http exclude each other")
+	case *tcp && *http, *game && (*tcp || *http):
+		err = errors.New("--tcp, --http and --game exclude each other")
+	case *game && o.size < wire.HelloSize:
+		err = fmt.Errorf("--size must be at least %d with --game", wire.HelloSize)
+	case o.rejoin < 0 || o.giveUp <= 0:
+		err = errors.New("--reconnect-after may not be negative, and --disconnect-after must be positive")
 	case o.rate <= 0 || o.rate > maxRate:
 		err = fmt.Errorf("--rate must be above 0 and at most %d", maxRate)
 	case o.flows < 1 || o.flows > maxFlows || float64(o.flows)*o.rate > maxTotal:

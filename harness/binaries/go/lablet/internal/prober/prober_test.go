@@ -34,7 +34,7 @@ func probe(t *testing.T, during func(), arguments ...string) run {
 	defer cancel(nil)
 	done := make(chan error)
 	functions := map[string]func(context.Context, context.Context, *options, *records.Writer) error{
-		"udp": probeUDP, "tcp": probeTCP, "http": probeHTTP,
+		"udp": probeUDP, "game": probeUDP, "tcp": probeTCP, "http": probeHTTP,
 	}
 	go func() { done <- functions[o.mode](ctx, context.Background(), o, writer) }()
 	during()

@@ -55,6 +55,8 @@ type udpProber struct {
 	unsent   uint64
 	request  []byte
 	message  *datagram.Message
+	players  []player // of a game, one for each flow; none otherwise
+	state    wire.State
 }
 
 // backend is a server process that has answered.
@@ -78,6 +80,9 @@ func probeUDP(ctx, hurry context.Context, o *options, out *records.Writer) error
 	p := &udpProber{
 		options: o, out: out, stamper: clock.NewStamper(),
 		request: make([]byte, o.size), message: datagram.New(2048),
+	}
+	if o.mode == "game" {
+		p.players = make([]player, o.flows)
 	}
 	room := int(math.Ceil(o.rate*o.late.Seconds())) + int(o.rate*0.1)
 	var sources []string
@@ -186,6 +191,10 @@ func (p *udpProber) send(i int, slot, skipped int64) {
 	packet := wire.Packet{
 		Kind: wire.Request, Flow: uint16(i), Session: p.session, Sequence: sequence, ReplySize: uint16(p.replySize), Sent: now,
 	}
+	if p.players != nil {
+		packet.Kind = wire.Input
+		p.greet(i, now)
+	}
 	packet.Put(p.request)
 	err := datagram.Send(flow.fd, p.request)
 	if err != nil { // perhaps the ICMP error about an earlier packet, which the kernel reports at the next call
@@ -227,7 +236,11 @@ func (p *udpProber) read(i int) {
 			continue
 		}
 		flow.dropped = p.message.Dropped
-		p.reply(i)
+		if p.players != nil {
+			p.update(i)
+		} else {
+			p.reply(i)
+		}
 	}
 	flow.lastRead = now
 }
@@ -252,7 +265,7 @@ func (p *udpProber) reply(i int) {
 	}
 	at := p.stamper.Monotonic(p.message.Realtime)
 	flow := p.flows[i]
-	number := p.backend(at, &answer)
+	number := p.backend(at, answer.Instance, answer.Identity)
 	if flow.seenAs != answer.Peer {
 		flow.seenAs = answer.Peer
 		p.out.Begin("p").Int(at, int64(i)).Text(answer.Peer.String()).End()
@@ -279,16 +292,16 @@ func (p *udpProber) reply(i int) {
 }
 
 // backend gives a server process its number, and announces a new one.
-func (p *udpProber) backend(at int64, answer *wire.Answer) int {
+func (p *udpProber) backend(at int64, instance uint64, identity []byte) int {
 	for i := range p.backends {
-		if p.backends[i].instance == answer.Instance {
+		if p.backends[i].instance == instance {
 			return i
 		}
 	}
-	p.backends = append(p.backends, backend{answer.Instance, bytes.Clone(answer.Identity)})
-	node, pod, _ := bytes.Cut(answer.Identity, []byte(" "))
+	p.backends = append(p.backends, backend{instance, bytes.Clone(identity)})
+	node, pod, _ := bytes.Cut(identity, []byte(" "))
 	number := len(p.backends) - 1
-	p.out.Begin("b").Int(at, int64(number)).Text(string(node), string(pod), hex(answer.Instance)).End()
+	p.out.Begin("b").Int(at, int64(number)).Text(string(node), string(pod), hex(instance)).End()
 	return number
 }
 

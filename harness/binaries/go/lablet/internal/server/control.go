@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"lblab/lablet/internal/clock"
 )
@@ -80,10 +81,16 @@ func (s *Server) execute(command string, arguments []string) any {
 		return map[string]any{
 			"flows": s.ledger.accounts(flow), "instance": hex(s.Instance), "node": s.Node, "pod": s.Pod, "now_ns": clock.Now(),
 		}
+	case "stall":
+		length, err := time.ParseDuration(strings.Join(arguments, " "))
+		if err != nil || length <= 0 {
+			return failure{"stall DURATION"}
+		}
+		return map[string]any{"stalled_ns": int64(length), "now_ns": s.stall(length)}
 	case "stop":
 		return map[string]any{"stopping": true, "now_ns": clock.Now()}
 	}
-	return failure{fmt.Sprintf("%q is not ready, unready, peers, log, packets or stop", command)}
+	return failure{fmt.Sprintf("%q is not ready, unready, peers, log, packets, stall or stop", command)}
 }
 
 // streamArrivals writes one line per probe packet until the reader goes away:

@@ -75,6 +75,9 @@ func (s *Server) serveDatagrams(socket *datagramSocket) {
 			continue // interrupted, or an ICMP error about an earlier reply
 		}
 		stamper.Read(clock.Now() - receiveWindow)
+		if s.play(message, stamper.Monotonic(message.Realtime), socket) {
+			continue
+		}
 		if answer := s.answerDatagram(message, stamper, socket.port, identity, reply); len(answer) > 0 || len(message.Payload) == 0 {
 			// A reply that cannot be sent is lost, as it would be in any pod.
 			_ = unix.Sendmsg(socket.fd, answer, source(message), sockaddr(message), 0)

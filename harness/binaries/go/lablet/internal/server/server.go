@@ -21,6 +21,7 @@ import (
 
 	"lblab/lablet/internal/clock"
 	"lblab/lablet/internal/commands"
+	"lblab/lablet/internal/game"
 )
 
 // Server is one pod.
@@ -31,6 +32,7 @@ type Server struct {
 	unready   atomic.Bool
 	stopping  atomic.Bool
 	ledger    ledger
+	world     game.World
 	stop      context.CancelFunc
 }
 
@@ -56,7 +58,7 @@ func Main(ctx context.Context, arguments []string) error {
 	node := options.String("node", "", "name of the node that the pod runs on")
 	pod := options.String("pod", "", "the pod as NAMESPACE/NAME")
 	podIP := options.String("pod-ip", "", "the pod's addresses, separated by commas")
-	control := options.String("control", "", "UNIX socket for ready, unready, peers, log, packets and stop")
+	control := options.String("control", "", "UNIX socket for ready, unready, peers, log, packets, stall and stop")
 	drain := options.Duration("drain", 0, "after SIGTERM go on answering for this long")
 	var ports []port
 	options.Func("listen", "tcp/PORT or udp/PORT; may be repeated", func(text string) error {

@@ -81,10 +81,15 @@ func (p *Packet) Put(buffer []byte) {
 
 // Parse reads a packet's header.
 func (p *Packet) Parse(buffer []byte) error {
-	if len(buffer) < Header || binary.BigEndian.Uint32(buffer) != Magic || buffer[4] != Version {
+	if len(buffer) >= Header && buffer[5] != Request && buffer[5] != Reply {
 		return ErrNotProbe
 	}
-	if buffer[5] != Request && buffer[5] != Reply {
+	return p.parse(buffer)
+}
+
+// parse reads the header of any kind of datagram.
+func (p *Packet) parse(buffer []byte) error {
+	if len(buffer) < Header || binary.BigEndian.Uint32(buffer) != Magic || buffer[4] != Version {
 		return ErrNotProbe
 	}
 	p.Kind = buffer[5]

@@ -1,0 +1,102 @@
+"""What the scenarios of this family share: when a refresh is due, and where timelines of a mechanism are kept."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.arp.router_arp import FreebsdArp
+from harness.lab import Lab
+from harness.lag.mechanisms import Mechanism
+from harness.timeline import journal
+from harness.wait import let_pass, until
+
+#: The folder in which the timeline of each mechanism's scenario is kept, if the variable is set.
+KEEP = "LBLAB_LAG_TIMELINES"
+#: Which course of a scenario's random moments is taken.
+SEED = "LBLAB_LAG_SEED"
+
+Witness = Callable[..., None]
+
+
+@pytest.fixture
+def seed() -> int:
+    """The number of the course of random moments."""
+    return int(os.environ.get(SEED, "1"))
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest, seed: int) -> random.Random:
+    """Random moments, the same ones each time for a scenario and a seed."""
+    return random.Random(f"{request.node.name} {seed}")
+
+
+@pytest.fixture
+def witness(lab: Lab, seed: int) -> Witness:
+    """Keep what happened since a moment as the timeline of a mechanism, with the scale of its time."""
+
+    def keep(mechanism: Mechanism, since_ns: int, time_scale: float = 1.0) -> None:
+        if folder := os.environ.get(KEEP):
+            scale = "" if time_scale == 1 else f"-x{time_scale:g}"
+            journal.save(Path(folder) / f"{mechanism.value}-{seed}{scale}.jsonl", lab.timeline.events(since_ns))
+
+    return keep
+
+
+class Refreshed:
+    """A scaled lab in which worker1 announces an address: moments are FreeBSD's seconds since it was heard last."""
+
+    def __init__(self, lab: Lab, address: str, router: str = "freebsd") -> None:
+        self._lab, self.address = lab, address
+        self.scale = lab.topology.time_scale
+        found = lab.router(router).arp
+        assert isinstance(found, FreebsdArp)
+        self.arp = found
+        self.heard_ns = 0
+
+    def learn(self, client: str = "client-freebsd") -> None:
+        """Let the router learn the address of worker1, and begin to count."""
+        self.arp.delete(self.address)
+        until("an answer", lambda: answers(self._lab, client, self.address), within=10)
+        entry = until(
+            "the router to send to worker1",
+            lambda: self.arp.entry(self.address),
+            lambda found: found is not None and found.host == "worker1",
+            within=5,
+        )
+        assert entry is not None
+        assert entry.heard_ns is not None
+        self.heard_ns = entry.heard_ns
+
+    def at(self, seconds: float) -> None:
+        """Let time pass until so many of FreeBSD's seconds after the entry was heard of."""
+        let_pass(max(0.0, (self.heard_ns + seconds * self.scale * 1e9 - time.monotonic_ns()) / 1e9))
+
+    def since(self, at_ns: int) -> float:
+        """A moment in FreeBSD's seconds."""
+        return (at_ns - self.heard_ns) / 1e9 / self.scale
+
+
+def answers(lab: Lab, client: str, address: str) -> bool:
+    """Whether the echo beside the game answers a client."""
+    try:
+        return lab.client(client).udp(address, 7778, b"ready?", within=0.5) == b"ready?"
+    except OSError:
+        return False
+
+
+@contextmanager
+def dead(lab: Lab, node: str, address: str) -> Iterator[int]:
+    """Let a node drop every packet for an address before its datapath sees it, as if it had lost its power."""
+    rules = f"chain dead {{ type filter hook prerouting priority -400; ip daddr {address} drop; }};"
+    stamp = lab.backend.set_filter(node, "dead", rules)
+    try:
+        yield stamp.at_ns
+    finally:
+        lab.backend.set_filter(node, "dead", None)
