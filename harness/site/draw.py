@@ -36,6 +36,8 @@ _KEPT = (
     ("cilium.io", "CiliumBGPPeerConfig"), ("cilium.io", "CiliumBGPAdvertisement"), ("", "Service"),
 )  # fmt: skip
 _NODE_NETWORK, _CLIENT_NETWORK, _ROUTER, _CLIENT = "nodes", "clients", "opnsense", "client"
+#: A machine beside the nodes, which is none of them.
+ROGUE = "rogue"
 #: A network of the router's own for players when its configuration has no other one (RFC 5737 is not routed anywhere).
 _ELSEWHERE = IPv4Interface("198.51.100.1/24")
 #: A port that probes use where a site has no UDP service.
@@ -94,7 +96,7 @@ def draw(site: Site, found: Iterable[Manifest]) -> Drawn:
     }
     if site.router.os_frr.bgp.enabled:
         router["osFrr"] = _os_frr(site.router.os_frr, {interfaces[key].device}, drawn)
-    taken = {servers.ip, *nodes.values()}
+    free = _free(site, servers, {servers.ip, *nodes.values()})
     drawn.topology = {
         "name": "site",
         "description": "Made of a site's own manifests and its router's configuration by lblab lag.",
@@ -103,12 +105,15 @@ def draw(site: Site, found: Iterable[Manifest]) -> Drawn:
             _CLIENT_NETWORK: {"subnet": str(clients.network)},
         },
         "routers": {_ROUTER: router},
-        "controlPlane": {"network": _NODE_NETWORK, "address": str(next(_free(site, servers, taken)))},
+        "controlPlane": {"network": _NODE_NETWORK, "address": str(next(free))},
         "nodes": {
             name: {"network": _NODE_NETWORK, "address": str(address), **({"labels": dict(labels)} if labels else {})}
             for name, address in nodes.items()
         },
-        "clients": {_CLIENT: {"network": _CLIENT_NETWORK, "address": str(next(_free(site, clients, {clients.ip})))}},
+        "clients": {
+            _CLIENT: {"network": _CLIENT_NETWORK, "address": str(next(_free(site, clients, {clients.ip})))},
+            ROGUE: {"network": _NODE_NETWORK, "address": str(next(free))},
+        },
         "cluster": {"nodeLeaseSeconds": 8, "nodeMonitorGraceSeconds": 10},
         "timeScale": TIME_SCALE,
         "manifests": ["manifests.yaml"],
