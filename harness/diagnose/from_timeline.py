@@ -80,8 +80,12 @@ def _flows(known: Timeline) -> Iterator[Flow]:
     without: dict[str, list[Event]] = {}
     for outage in known.of(event.OUTAGE_BEGIN):
         # what a probe loses before it is said to have started belongs to the run that comes then
-        own = [each for each in accounts if each.subject == outage.subject and each.at_ns >= outage.at_ns]
-        (of_run[id(own[0])] if own else without.setdefault(outage.subject, [])).append(outage)
+        own = [each for each in accounts if each.subject == outage.subject]
+        run = next((each for each in own if each.at_ns >= outage.at_ns), None)
+        if run is not None:
+            of_run[id(run)].append(outage)
+        elif not own:  # what begins when the last run has ended is its own end
+            without.setdefault(outage.subject, []).append(outage)
     for account in accounts:
         outages = of_run[id(account)]
         began = min([int(account.data["began_ns"]), *(outage.at_ns for outage in outages)])
