@@ -51,7 +51,7 @@ def observe(timeline: Timeline, source: str, scale: float = 1.0) -> Observations
     routers = {each.subject for each in known.of("arp")} | {each.subject for each in known.of("fib", "bgp")}
     for each in known:
         if each.kind == event.NEIGHBOUR and each.subject not in routers:
-            seen.signs += _neighbour_of_node(each)
+            seen.signs += _neighbour_of_node(each) if each.data.get("who") in routers else ()
         else:
             seen.signs += _SIGNS.get(each.kind, _nothing)(each)
         mac, name = each.data.get("mac"), each.data.get("at") or each.data.get("node")
@@ -178,9 +178,9 @@ def _neighbour(each: Event) -> Iterator[Sign]:
 
 
 def _neighbour_of_node(each: Event) -> Iterator[Sign]:
-    """What a node does not find on its way to others."""
+    """A node that does not find the router."""
     if each.data.get("state") in ("INCOMPLETE", "FAILED"):
-        yield _sign(each, What.NODE_ASKS, str(each.data.get("who") or each.data.get("address", "")), each.subject)
+        yield _sign(each, What.NODE_ASKS, str(each.data.get("who", "")), each.subject)
 
 
 def _process(each: Event) -> Iterator[Sign]:
