@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.diagnose import from_timeline
 from harness.diagnose.context import Context
 from harness.diagnose.entries import ENTRIES, Entry
 from harness.diagnose.episodes import Episode, Period, episodes, period
@@ -12,6 +13,7 @@ from harness.diagnose.examine import examine
 from harness.diagnose.observed import Observations
 from harness.diagnose.questions import Answer, Answers, Question
 from harness.lag.mechanisms import Mechanism
+from harness.timeline.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,17 @@ def diagnose(
     by_address = {each.address: [one for one in found if one.address == each.address] for each in found}
     order = sorted(by_address.values(), key=lambda lags: -max(lag.length for lag in lags))
     return tuple(_of_address(lags, seen, entries) for lags in order)
+
+
+def name_of(happened: Timeline, scale: float = 1.0) -> Mechanism | None:
+    """The mechanism of a lab's timeline, as a scenario asks: of the address with the longest lag.
+
+    Args:
+        happened: The timeline.
+        scale: The lab's time scale.
+    """
+    found = diagnose(from_timeline.observe(happened, "timeline", scale))
+    return found[0].mechanism if found else None
 
 
 def judge(context: Context, entries: Sequence[Entry] = ENTRIES) -> Finding:
