@@ -77,7 +77,7 @@ class Diagnosis:
         ranking: Mechanisms that fit at least one lag; the first is the answer.
         possible: Those that the recording cannot tell from others.
         excluded: The rest.
-        period: How the lags follow one another, when they do.
+        period: How the lags follow one another, those that the named mechanism fits, when they do.
         capture: What to record when it cannot be told.
     """
 
@@ -180,7 +180,14 @@ def _of_address(lags: list[Episode], seen: Observations, entries: Sequence[Entry
     likely = possible[:3] if not ranking else ()
     wanted = {total.mechanism for total in likely}
     capture = tuple(dict.fromkeys(each for entry in entries if entry.mechanism in wanted for each in entry.capture))
-    return Diagnosis(lags[0].address, findings, ranking, possible, excluded, period(lags, seen.scale), capture)
+    named = ranking[0].mechanism if ranking else None
+    # what comes now and then besides has no part in the period
+    alike = [each.episode for each in findings if named is None or _fits(each, named)]
+    return Diagnosis(lags[0].address, findings, ranking, possible, excluded, period(alike, seen.scale), capture)
+
+
+def _fits(finding: Finding, mechanism: Mechanism) -> bool:
+    return any(each.fits and each.mechanism is mechanism for each in finding.candidates)
 
 
 def _rank(total: Total) -> tuple[float, float]:

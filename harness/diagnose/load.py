@@ -100,6 +100,8 @@ def visits(seen: Observations) -> Iterator[Flow]:
 
 def _is_json(path: Path) -> bool:
     """Whether a file begins as JSON lines do."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError("is a pipe or a device, and would have to be read twice", file=path, hint="save it first")
     try:
         with path.open("rb") as file:
             return file.read(16).lstrip()[:1] == b"{"
