@@ -27,7 +27,7 @@ _LOST_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Gaps:
-    """The gaps of a run; times are unscaled seconds, since the run's start.
+    """The gaps of a run; times are unscaled seconds, since the run's start, or another moment.
 
     Attributes:
         spans: (start, end) of each, the network's only.
@@ -48,26 +48,25 @@ class Gaps:
     late: int = 0
 
     @classmethod
-    def of(cls, played: Played, scale: float, since_ns: int = 0) -> Gaps:
+    def of(cls, played: Played, scale: float, *, zero_ns: int | None = None) -> Gaps:
         """Gather them.
 
         Args:
             played: A game's run.
             scale: Of the lab's time.
-            since_ns: Leave out what was over before this moment.
+            zero_ns: Times are since this moment; by default the run's start.
         """
+        begun = played.started_ns if zero_ns is None else zero_ns
         floor = max(SHORTEST, SHORTEST_OWN / scale)
-        counted = [lag for lag in played.lags if lag.length >= floor * scale * _SECOND and lag.end >= since_ns]
+        counted = [lag for lag in played.lags if lag.length >= floor * scale * _SECOND]
         own = [lag for lag in counted if lag.server_pause >= _SERVERS_SHARE * lag.length]
         others = [lag for lag in counted if lag.server_pause < _SERVERS_SHARE * lag.length and lag.lost >= _LOST_SHARE]
 
         def spans(lags: Iterable[Lag]) -> tuple[tuple[float, float], ...]:
-            begun = played.started_ns
             each = [((lag.start - begun) / _SECOND / scale, (lag.end - begun) / _SECOND / scale) for lag in lags]
             return tuple(merged(each, apart=_APART))
 
         found = spans(others)
-        begun = played.started_ns
         worst = tuple(
             max(
                 (lag for lag in others if start <= (lag.start - begun) / _SECOND / scale <= end),

@@ -39,12 +39,14 @@ def dice(request: pytest.FixtureRequest, seed: int) -> random.Random:
 
 @pytest.fixture
 def witness(lab: Lab, seed: int) -> Witness:
-    """Keep what happened since a moment as the timeline of a mechanism, with the scale of its time."""
+    """Keep what happened since a moment as the timeline of a mechanism; its time may be scaled, and have a row."""
 
-    def keep(mechanism: Mechanism, since_ns: int, time_scale: float = 1.0) -> None:
+    def keep(mechanism: Mechanism, since_ns: int, time_scale: float = 1.0, row: str = "") -> None:
         if folder := os.environ.get(KEEP):
             scale = "" if time_scale == 1 else f"-x{time_scale:g}"
-            journal.save(Path(folder) / f"{mechanism.value}-{seed}{scale}.jsonl", lab.timeline.events(since_ns))
+            journal.save(
+                Path(folder) / f"{mechanism.value}{row and '.'}{row}-{seed}{scale}.jsonl", lab.timeline.events(since_ns)
+            )
 
     return keep
 
