@@ -26,6 +26,7 @@ from harness.commands import (
     status,
     timeline,
     up,
+    upgrade,
 )
 from harness.errors import LblabError
 
@@ -49,6 +50,7 @@ app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
 app.command()(compare.compare)
 app.command()(bisect.bisect)
+app.command()(upgrade.upgrade)
 app.command()(report.report)
 app.command()(history.history)
 app.command()(migrate.migrate)

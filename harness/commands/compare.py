@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from harness.commands.common import print_json, progress
-
-if TYPE_CHECKING:
-    from harness.gate.run import Wanted
+from harness.commands.common import print_json, progress, show
 
 #: Where results go that nobody named a file for; git ignores it.
 _FOLDER = Path("results")
-#: The marker of the quick scenarios that cover every family.
-GATE = "gate"
-#: What the default run of pytest leaves out, too (pyproject.toml).
-_QUICK, _ALL = "not slow", "slow or not slow"
 
 
 def compare(
@@ -52,31 +45,42 @@ def compare(
 
     Exit code 0: no worse; 1: worse, or a new failure; 2: bad input; 3: these runs cannot tell.
     """
-    from rich.console import Console
-
-    from harness.gate import model, run
+    from harness.gate import model, run, start
     from harness.report import gate as report
 
-    wanted = _wanted(
-        versions, runs, scenarios, slow, backend, timers, workers, again, _target(file), baseline, seed, build
+    _check("backend", backend, ("netns", "kind"))
+    _check("timers", timers, ("quick", "manifest"))
+    a, b = (start.exact(one) for one in _two(versions, baseline))
+    target = None if file is None or str(file) == "-" else file
+    wanted = start.Wanted(
+        a=a,
+        b=b,
+        runs=runs,
+        scenarios=tuple(scenarios or ()),
+        file=target or _FOLDER / f"compare-{a.version}-{b.version}.json",
+        slow=slow,
+        backend=backend,
+        timers=timers,
+        workers=workers,
+        again=again,
+        seed=seed,
+        build=build,
     )
     _check_file(wanted.file, resume, baseline)
     signal.signal(signal.SIGTERM, _interrupt)
-    result = run.resume(wanted) if resume else run.begin(wanted, baseline)
+    result = start.resume(wanted) if resume else start.begin(wanted, baseline)
     try:
         with progress("compare") as tell:
             run.make(result, wanted, tell)
     except KeyboardInterrupt:
         done = len(result.invocations)
-        print(
-            f"lblab: interrupted; {done} runs are in {wanted.file}: the same command with --resume goes on",
-            file=sys.stderr,
-        )
+        said = f"interrupted; {done} runs are in {wanted.file}: the same command with --resume goes on"
+        print(f"lblab: {said}", file=sys.stderr)
         raise
     if str(file) == "-":
         print_json(result.model_dump(mode="json"))
     else:
-        Console().print(report.render(result))
+        show(report.render(result))
         print(f"\nresult: {wanted.file}\nrun it again: {result.reproduce}")
     raise typer.Exit(model.CODES[result.verdict])
 
@@ -85,80 +89,25 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _target(file: Path | None) -> Path | None:
-    return None if file is None or str(file) == "-" else file
-
-
-def _wanted(
-    versions: list[str],
-    runs: int,
-    scenarios: list[str] | None,
-    slow: bool,
-    backend: str,
-    timers: str,
-    workers: int,
-    again: int,
-    file: Path | None,
-    baseline: Path | None,
-    seed: int,
-    build: bool,
-) -> Wanted:
+def _two(versions: list[str], baseline: Path | None) -> list[str]:
+    """A and B; with a baseline the version that was judged last is the one that is known now."""
     from harness.errors import UserError
-    from harness.gate import model, run
-    from harness.gate.selection import selection
+    from harness.gate import model
 
     if len(versions) == 1 and baseline is not None:
-        # the version that was judged last is the one that is known now
-        versions = [model.read(baseline).b.version, *versions]
+        return [model.read(baseline).b.version, *versions]
     if len(versions) != 2:
         raise UserError(
             f"two versions are compared, not {len(versions)}", hint="lblab compare 1.19.4 1.20.2, or --baseline FILE"
         )
-    for what, given, known in (
-        ("backend", backend, ("netns", "kind")),
-        ("timers", timers, ("quick", "manifest")),
-    ):
-        if given not in known:
-            raise UserError(f"there is no {what} '{given}'", hint=" or ".join(known))
-    a, b = (run.exact(version) for version in versions)
-    paths, markers = selection(scenarios or [GATE], Path.cwd(), _ALL if slow else _QUICK)
-    target = file or _FOLDER / f"compare-{a.version}-{b.version}.json"
-    return run.Wanted(
-        a=a,
-        b=b,
-        runs=runs,
-        selection=paths,
-        markers=markers,
-        file=target,
-        backend=backend,
-        timers=timers,
-        workers=workers,
-        again=again,
-        seed=seed,
-        build=build,
-        reproduce=_command(a.version, b.version, runs, scenarios, slow, backend, timers, workers, seed),
-    )
+    return versions
 
 
-def _command(
-    a: str,
-    b: str,
-    runs: int,
-    scenarios: list[str] | None,
-    slow: bool,
-    backend: str,
-    timers: str,
-    workers: int,
-    seed: int,
-) -> str:
-    parts = ["lblab", "compare", a, b, "--runs", str(runs)]
-    for one in scenarios or ():
-        parts += ["--scenarios", one]
-    parts += ["--slow"] if slow else []
-    for option, value, usual in (("--backend", backend, "netns"), ("--timers", timers, "quick")):
-        parts += [option, value] if value != usual else []
-    parts += ["--workers", str(workers)] if workers > 1 else []
-    return shlex.join([*parts, "--seed", str(seed)])
+def _check(what: str, given: str, known: Sequence[str]) -> None:
+    from harness.errors import UserError
+
+    if given not in known:
+        raise UserError(f"there is no {what} '{given}'", hint=" or ".join(known))
 
 
 def _check_file(file: Path, resume: bool, baseline: Path | None) -> None:

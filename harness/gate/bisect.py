@@ -47,7 +47,7 @@ class Step:
     """One version that was looked at.
 
     Attributes:
-        version: The version, or the commit that has none.
+        version: The version; of a commit its pseudo-version.
         found: What it turned out to be.
         why: What the scenario said, or why the version was skipped.
         timeline: The file of its last run's events.
@@ -106,29 +106,29 @@ def search(
         if step.found is not expected:
             raise Contradiction(f"Cilium {end} is {step.found}, not {expected}: {step.why}")
     found = Search([str(one) for one in row])
-    _halve(found, {str(one): one for one in row}, wanted, looked, tell)
+    by_name = {str(one): one for one in row}
+    _halve(found, by_name.__getitem__, wanted, looked, tell)
     note = ""
     if clone is not None and not found.between:
-        by_name = {str(one): one for one in row}
         hashes = releases.commits(clone, by_name[found.last_good], by_name[found.first_bad])
         tell(f"{len(hashes)} commits between {found.last_good} and {found.first_bad}")
         found = Search([found.last_good, *hashes, found.first_bad])
-        _halve(found, {}, wanted, looked, tell)
+        _halve(found, lambda name: releases.of_commit(clone, name), wanted, looked, tell)
     elif clone is None and not found.between:
         note = "releases only: --repository FOLDER, a clone of Cilium, goes on with the commits between the two"
     return Outcome(looked[found.last_good], looked[found.first_bad], found.between, list(looked.values()), note)
 
 
 def _halve(
-    found: Search[str], known: dict[str, Version], wanted: Wanted, looked: dict[str, Step], tell: Progress
+    found: Search[str],
+    version_of: Callable[[str], Version],
+    wanted: Wanted,
+    looked: dict[str, Step],
+    tell: Progress,
 ) -> None:
     while (name := found.next()) is not None:
         tell(f"{name}, {len(found.between)} between {found.last_good} and {found.first_bad}")
-        version = known.get(name) or releases.of_commit(name)
-        if version is None:
-            looked[name] = Step(name, Found.SKIPPED, "the module proxy does not have it")
-        else:
-            looked[name] = look(wanted, version, tell)
+        looked[name] = look(wanted, version_of(name), tell)
         tell(f"{name} is {looked[name].found}{': ' if looked[name].why else ''}{looked[name].why}")
         found.known[name] = looked[name].found
 

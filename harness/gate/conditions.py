@@ -47,12 +47,19 @@ def differences(before: Conditions, now: Conditions) -> list[str]:
     return said
 
 
+def topology_file(name: str, root: Path) -> Path:
+    """Where a project has the topology of a name."""
+    return root / "topologies" / f"{name}.yaml"
+
+
 def hashed(path: Path) -> str:
-    """A topology or a file of scenarios with all that belongs to it.
+    """A topology or a file of scenarios with all that belongs to it; "gone" when there is no such file.
 
     For a topology that is the folder of its name with its manifests and raw configurations, for scenarios the fixtures
     that they share.
     """
+    if not path.exists():
+        return "gone"
     if path.suffix == ".py":
         above = [folder / "conftest.py" for folder in path.parents if (folder / "__init__.py").exists()]
         files = [path, *(conftest for conftest in above if conftest.exists())]

@@ -38,6 +38,7 @@ class Command:
         workers: How many labs at once.
         results: Where the results go.
         seed: Of Python's hashes.
+        upgrade_to: `--upgrade-to`, for scenarios that replace Cilium in a running lab.
     """
 
     cilium_version: str
@@ -48,13 +49,15 @@ class Command:
     workers: int
     results: Path
     seed: int
+    upgrade_to: str | None = None
 
     def argv(self) -> list[str]:
         """The command line."""
         own = [sys.executable, "-m", "pytest", *self.selection, "-m", self.markers, "-p", "no:cacheprovider", "-q"]
         labs = [f"--lab-backend={self.backend}", f"--cilium-version={self.cilium_version}", f"--timers={self.timers}"]
         workers = ["-n", str(self.workers)] if self.workers > 1 else []
-        return [*own, *labs, f"--lab-results={self.results}", *workers]
+        target = [f"--upgrade-to={self.upgrade_to}"] if self.upgrade_to else []
+        return [*own, *labs, *target, f"--lab-results={self.results}", *workers]
 
 
 def run(command: Command, ended: Callable[[int], None] = lambda _: None) -> int:

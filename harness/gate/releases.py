@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.binaries import gocommand, toolchain
@@ -70,17 +72,31 @@ def commits(clone: Path, good: Version, bad: Version) -> list[str]:
     return row if good < bad else row[::-1]
 
 
-def of_commit(commit: str) -> Version | None:
-    """The pseudo-version of a commit, None when the module proxy does not have it."""
-    go = toolchain.provide(toolchain.TESTED)
-    done = gocommand.ask(go, "list", "-m", "-json", f"{CILIUM_MODULE}@{commit}")
-    return semver.read(json.loads(done.stdout)["Version"]) if not done.code else None
+def of_commit(clone: Path, commit: str) -> Version:
+    """The pseudo-version of a commit, as Go would name it (go.dev/ref/mod#pseudo-versions).
+
+    It follows from the newest tag before the commit and from its time; a module proxy need not resolve the hash itself.
+
+    Raises:
+        UserError: it is no clone of Cilium, or none of its releases comes before the commit.
+    """
+    merged = [semver.read(tag) for tag in _git(clone, "tag", "--merged", commit, "--list", "v1.*").split()]
+    base = max((tag for tag in merged if tag is not None), default=None)
+    if base is None:
+        raise UserError(f"no release comes before {commit[:12]}", file=clone, hint="git fetch --tags")
+    format_ = ("--format=%cd", "--date=format-local:%Y%m%d%H%M%S")
+    stamp = _git(clone, "show", "--no-patch", *format_, commit).strip()
+    name = f"{stamp}-{commit[:12]}"
+    if base.pre:
+        return replace(base, commit=name)
+    return replace(base, patch=base.patch + 1, commit=name)
 
 
 def _git(clone: Path, *arguments: str) -> str:
     command: Sequence[str] = ["git", "-C", str(clone), *arguments]
+    environment = {**os.environ, "TZ": "UTC"}
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", None) or str(error)
         hint = "git clone --filter=blob:none https://github.com/cilium/cilium"

@@ -7,109 +7,20 @@ from __future__ import annotations
 
 import ast
 import os
-import shlex
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from harness import machine
-from harness.errors import UserError
 from harness.gate import conditions, judge, model, plan, pytest_run
 from harness.gate.figures import figures
 from harness.gate.model import Invocation, Result, Run, Side, Subject
-from harness.plugin import find_topology
+from harness.gate.start import Wanted, now
 from harness.results import saved
 from harness.testing.pool import provenance_hash
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be compared.
-
-    Attributes:
-        a: The version that is known, exact; with what was asked for.
-        b: The version that is to be judged.
-        runs: Of each version.
-        selection: Paths and node ids for pytest.
-        markers: A marker expression.
-        file: Where the result goes.
-        backend: "netns" or "kind".
-        timers: "quick" or "manifest".
-        workers: How many labs at once.
-        again: At most so many more runs of each version, of the scenarios that are not settled.
-        seed: Of the comparison.
-        build: Build what is missing.
-        reproduce: The command line.
-    """
-
-    a: Subject
-    b: Subject
-    runs: int
-    selection: tuple[str, ...]
-    markers: str
-    file: Path
-    backend: str = "netns"
-    timers: str = "quick"
-    workers: int = 1
-    again: int = 10
-    seed: int = 1
-    build: bool = True
-    reproduce: str = ""
-
-
-def begin(wanted: Wanted, baseline: Path | None = None) -> Result:
-    """A result with nothing in it yet, or with the runs of a baseline.
-
-    Raises:
-        UserError: The baseline cannot be used; says which conditions differ.
-    """
-    result = Result(
-        begun_at=_now(),
-        lblab=machine.lblab(),
-        a=wanted.a,
-        b=wanted.b,
-        conditions=conditions.here(backend=wanted.backend, timers=wanted.timers, workers=wanted.workers),
-        selection=[*wanted.selection, "-m", wanted.markers],
-        runs=wanted.runs,
-        seed=wanted.seed,
-        reproduce=wanted.reproduce,
-    )
-    if baseline is not None:
-        _take_baseline(result, baseline, wanted.file)
-    return result
-
-
-def resume(wanted: Wanted) -> Result:
-    """The result of a comparison that was interrupted.
-
-    Raises:
-        UserError: There is none, or it was begun with other options or under other conditions.
-    """
-    found = model.read(wanted.file)
-    now = conditions.here(backend=wanted.backend, timers=wanted.timers, workers=wanted.workers)
-    now.topologies, now.scenario_files = _rehashed(found)
-    differs = conditions.differences(found.conditions, now)
-    for name, before, asked in (
-        ("A", found.a.version, wanted.a.version),
-        ("B", found.b.version, wanted.b.version),
-        ("scenarios", shlex.join(found.selection), shlex.join([*wanted.selection, "-m", wanted.markers])),
-    ):
-        if before != asked:
-            differs.append(f"{name}: {before} then, {asked} now")
-    if differs:
-        raise UserError(
-            f"the comparison cannot be resumed: {'; '.join(differs)}",
-            file=wanted.file,
-            hint="begin anew without --resume",
-        )
-    found.runs = wanted.runs
-    return found
 
 
 def make(result: Result, wanted: Wanted, tell: Progress = lambda _: None) -> Result:
@@ -128,25 +39,23 @@ def make(result: Result, wanted: Wanted, tell: Progress = lambda _: None) -> Res
     sides = plan.order(wanted.runs, only_b=taken)
     done = sum(one.why == "planned" for one in result.invocations)
     for number, side in enumerate(sides[done:], done + 1):
-        left = _left(result, len(sides) - number + 1)
-        _invoke(result, wanted, side, f"run {number} of {len(sides)}{left}", tell)
+        time_left = _left(result, len(sides) - number + 1)
+        _invoke(result, wanted, side, f"run {number} of {len(sides)}{time_left}", tell)
         result.seconds = before + time.monotonic() - began
         _judge(result, wanted.runs)
         model.write(wanted.file, result)
     extra = sum(one.why == "again" for one in result.invocations) // 2
-    while extra < wanted.again:
-        again = _judge(result, wanted.runs)
-        if not again:
-            break
-        for _ in range(min(min(again.values()), wanted.again - extra)):
+    while extra < wanted.again and (left := _judge(result, wanted.runs)):
+        while left and extra < wanted.again:
             for side in plan.pair(extra):
-                what = f"again {extra + 1}, {len(again)} not settled{_left(result, 1)}"
-                _invoke(result, wanted, side, what, tell, again=tuple(again))
+                what = f"again {extra + 1}, {len(left)} not settled{_left(result, 1)}"
+                _invoke(result, wanted, side, what, tell, again=tuple(left))
                 result.seconds = before + time.monotonic() - began
                 model.write(wanted.file, result)
             extra += 1
+            left = {scenario: number - 1 for scenario, number in left.items() if number > 1}
     _judge(result, None)
-    result.ended_at = _now()
+    result.ended_at = now()
     result.seconds = round(before + time.monotonic() - began, 1)
     model.write(wanted.file, result)
     return result
@@ -166,10 +75,11 @@ def _invoke(result: Result, wanted: Wanted, side: Side, what: str, tell: Progres
     subject = result.a if side == "A" else result.b
     file = runs_folder(wanted.file) / f"{number:03}-{side}.jsonl"
     seed = next(islice(plan.seeds(result.seed), number, None))
+    paths, markers = wanted.chosen
     command = pytest_run.Command(
         subject.version,
-        again or wanted.selection,
-        wanted.markers,
+        again or paths,
+        markers,
         wanted.backend,
         wanted.timers,
         wanted.workers,
@@ -237,7 +147,8 @@ def _read(result: Result, wanted: Wanted, subject: Subject, side: Side, number: 
 def _note_lab(result: Result, lab: dict[str, Any]) -> None:
     topology = str(lab["topology"])
     if topology not in result.conditions.topologies:
-        result.conditions.topologies[topology] = conditions.hashed(find_topology(topology, Path.cwd()))
+        file = conditions.topology_file(topology, Path.cwd())
+        result.conditions.topologies[topology] = conditions.hashed(file)
     if lab.get("metallb_version"):
         result.conditions.software["metallb"] = str(lab["metallb_version"])
     result.stand_ins = list(dict.fromkeys([*result.stand_ins, *lab.get("stand_ins", ())]))
@@ -251,54 +162,6 @@ def _judge(result: Result, planned: int | None) -> dict[str, int]:
     result.verdict, result.text = judge.overall(result.scenarios)
     result.exit_code = model.CODES[result.verdict]
     return again
-
-
-def _take_baseline(result: Result, file: Path, target: Path) -> None:
-    """Take the runs of version A from a saved result."""
-    before = model.read(file)
-    sides: dict[str, Side] = {before.a.version: "A", before.b.version: "B"}
-    side = sides.get(result.a.version)
-    if side is None:
-        has = " and ".join(sides)
-        raise UserError(f"it has no runs of Cilium {result.a.version}", file=file, hint=f"it has those of {has}")
-    now = result.conditions.model_copy(deep=True)
-    now.topologies, now.scenario_files = _rehashed(before)
-    if differs := conditions.differences(before.conditions, now):
-        raise UserError(
-            f"it was made under other conditions: {'; '.join(differs)}", file=file, hint="make it again here"
-        )
-    if shlex.join(before.selection) != shlex.join(result.selection):
-        chosen, asked = shlex.join(before.selection), shlex.join(result.selection)
-        raise UserError(f"it has other scenarios: {chosen}, not {asked}", file=file)
-    result.a = (before.a if side == "A" else before.b).model_copy(deep=True)
-    result.baseline = os.path.relpath(file, target.parent)
-    runs = judge.by_scenario(
-        (one.scenario, _moved(run, file.parent, target.parent))
-        for one in before.scenarios
-        for run in one.runs
-        if run.side == side
-    )
-    result.scenarios, _ = judge.judge(runs, result.runs, {one.scenario: one.title for one in before.scenarios})
-    result.conditions = now
-
-
-def _moved(run: Run, before: Path, now: Path) -> Run:
-    timeline = None if run.timeline is None else os.path.relpath(before / run.timeline, now)
-    return run.model_copy(update={"side": "A", "invocation": -run.invocation - 1, "timeline": timeline})
-
-
-def _rehashed(found: Result) -> tuple[dict[str, str], dict[str, str]]:
-    """The topologies and scenarios of a saved result as they are now; what is gone is named so."""
-    root = Path.cwd()
-    topologies, files = {}, {}
-    for name in found.conditions.topologies:
-        try:
-            topologies[name] = conditions.hashed(find_topology(name, root))
-        except UserError:
-            topologies[name] = "gone"
-    for name in found.conditions.scenario_files:
-        files[name] = conditions.hashed(root / name) if (root / name).exists() else "gone"
-    return topologies, files
 
 
 def _title(root: Path, scenario: str) -> str:
@@ -323,21 +186,3 @@ def _left(result: Result, runs: int) -> str:
 def runs_folder(file: Path) -> Path:
     """Where the runs of a result are: beside it."""
     return file.with_suffix(".runs")
-
-
-def exact(asked: str) -> Subject:
-    """The version that is meant.
-
-    Raises:
-        UserError: there is no such version.
-    """
-    from harness.cilium import versions
-
-    return Subject(asked=asked, version=str(versions.resolve(asked)))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-__all__ = ["Wanted", "begin", "exact", "make", "replace", "resume", "runs_folder"]

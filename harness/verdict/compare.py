@@ -144,7 +144,7 @@ def figure(values: Figure, alpha: float = FALSE_ALARMS, *, planned: int | None =
     Args:
         values: Its values.
         alpha: This figure's share of false alarms.
-        planned: Runs of each side that were planned; with more of them there is no further look. None: this is all.
+        planned: Runs of each side that were planned; None: there will be no more than these.
     """
     a, b = values.a, values.b
     runs = min(len(a), len(b))
@@ -160,8 +160,8 @@ def figure(values: Figure, alpha: float = FALSE_ALARMS, *, planned: int | None =
         f"{_ms(median(a))} with A, {_ms(median(b))} with B: {effect:+.0f} ms ({about.low:+.0f} to {about.high:+.0f} ms)"
     )
     again = 0
-    if planned is not None and runs <= planned:
-        again = max(planned, shift.fewest(alpha) - runs)
+    if planned is not None:
+        again = max(0, planned + max(planned, shift.fewest(alpha) - planned) - runs)
     certain = shift.is_exact(len(a), len(b), alpha)
     shown = abs(effect) > floor and (about.low > 0 or about.high < 0)
     verdict = Verdict.WORSE if effect > 0 else Verdict.BETTER

@@ -156,10 +156,10 @@ def test_bisect_goes_on_with_commits(fake: Fake, tmp_path: Path, monkeypatch: py
     hashes = [f"{letter * 40}" for letter in "abcd"]
     stamps = dict(zip(hashes, "abcd", strict=True))
 
-    def of_commit(commit: str) -> semver.Version | None:
+    fake.unbuilt = {"1.18.0-pre.1.0.20250201000000-00000000000b"}
+
+    def of_commit(_: Path, commit: str) -> semver.Version:
         letter = stamps[commit]
-        if letter == "b":
-            return None
         month = "abcd".index(letter) + 1
         return semver.parse(f"1.18.0-pre.1.0.20250{month}01000000-00000000000{letter}")
 
@@ -191,6 +191,11 @@ def test_commits_are_those_that_lblab_builds(tmp_path: Path) -> None:
         elif path.startswith(("pkg", "operator")):
             wanted.append(git("rev-parse", "HEAD"))
     git("tag", "v1.19.4")
+    named = releases.of_commit(tmp_path, wanted[0])
+    assert str(named).startswith("1.18.1-0.20")
+    assert str(named).endswith(wanted[0][:12])
+    git("tag", "v1.19.0-pre.1", wanted[0])
+    assert str(releases.of_commit(tmp_path, wanted[1])).startswith("1.19.0-pre.1.0.20")
     low, high = semver.parse("1.18.0"), semver.parse("1.19.4")
     assert releases.commits(tmp_path, low, high) == wanted
     assert releases.commits(tmp_path, high, low) == wanted[::-1]

@@ -201,6 +201,31 @@ def test_worse_is_run_again_and_confirmed(fake: Fake, monkeypatch: pytest.Monkey
     assert len(by_name[QUICK].runs) == 4
 
 
+def test_each_scenario_runs_again_as_often_as_it_needs(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that is untrusted needs two more runs, one that looks worse as many as a rank test: both get theirs."""
+    fake.outages[SLOW, "1.20.2"] = 900.0
+    fake.outcomes[QUICK, "1.20.2"] = "untrusted"
+    assert lblab(monkeypatch, "compare", "1.19.4", "1.20.2", "--runs", "2", "--again", "30", "--json", "out.json") == 1
+    found = model.read(tmp_path / "out.json")
+    by_name = {one.scenario: one for one in found.scenarios}
+    assert by_name[SLOW].verdict is Verdict.WORSE
+    assert by_name[QUICK].verdict is Verdict.UNTRUSTED
+
+
+def test_interrupted_while_it_confirms(fake: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The runs that had confirmed it so far count; only those that are missing follow."""
+    fake.outages[SLOW, "1.20.2"] = 900.0
+    arguments = ("compare", "1.19.4", "1.20.2", "--runs", "2", "--json", "out.json")
+    fake.interrupt_at = 8
+    assert lblab(monkeypatch, *arguments) == 130
+    fake.interrupt_at = None
+    assert lblab(monkeypatch, *arguments, "--resume") == 1
+    found = model.read(tmp_path / "out.json")
+    assert found.scenarios[0].verdict is Verdict.WORSE
+
+
 def test_new_failure(fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1, and the reason on the screen."""
     fake.outcomes[QUICK, "1.20.2"] = "failed"
