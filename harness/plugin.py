@@ -12,6 +12,7 @@ Everything heavy is imported when a scenario asks for a lab, as pytest loads thi
 from __future__ import annotations
 
 import contextlib
+import json
 import operator
 import sys
 import time
@@ -266,6 +267,7 @@ def expect(request: pytest.FixtureRequest) -> Iterator[Expect]:
         from harness.testing import score
 
         told = score.cells(marker.args[0], marker.kwargs, decides.records)
+        record.scorecard = json.loads(told)
         request.node.user_properties.append((results.SCORECARD, told))
 
 

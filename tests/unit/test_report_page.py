@@ -192,6 +192,17 @@ def test_nothing_to_report_is_one_sentence() -> None:
         build.page()
 
 
+def test_what_scenarios_measured_for_the_scorecard_stands_in_it(tmp_path: Path) -> None:
+    runs = [{"outage_ms": ms, "resolution_ms": 1, "lost": 9, "broken": 0.0, "trusted": True} for ms in (2500, 2700)]
+    parts = [{"event": "node dies", "columns": {key: runs}} for key in ("cilium-bgp", "metallb-l2")]
+    page = make(tmp_path, [data.scenario(f"test_{n}", scorecard=part) for n, part in enumerate(parts)])
+    assert page.score is not None
+    [row] = page.score.rows
+    assert {column.title: cell.p50_ms for column, cell in row.cells.items()} == {"Cilium BGP": 2600, "MetalLB L2": 2600}
+    text, _ = checked(page)
+    assert text.index("<h2>Scorecard") < text.index("<h2>Scenarios")
+
+
 # -- a comparison ------------------------------------------------------------------------------------------------------
 
 
