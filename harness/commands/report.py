@@ -24,16 +24,20 @@ def report(
     markdown_file: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write a summary; - is stdout.")
     ] = None,
+    annotate: Annotated[
+        bool, typer.Option("--annotate", help="Print what is wrong as GitHub's workflow commands.")
+    ] = False,
     link: Annotated[
         str | None, typer.Option("--link", metavar="URL", help="Where the summary's readers find the whole report.")
     ] = None,
 ) -> None:
     """Make a report of results, of a comparison of two versions, of a scorecard, or of all of them.
 
-    Without --html and --markdown the summary is printed.
+    Without --html, --markdown and --annotate the summary is printed.
     """
     from harness.gate import model
-    from harness.report import build, html, markdown
+    from harness.report import build, html, markdown, workflow_commands
+    from harness.report.files import write
     from harness.results import saved
     from harness.scorecard import saved as scores
 
@@ -45,22 +49,9 @@ def report(
     if html_file is not None:
         write(html_file, html.render(page))
         print(f"{html_file}: {html_file.stat().st_size / 1e6:.1f} MB")
+    if annotate:
+        print(*workflow_commands.render(page), sep="\n")
     if markdown_file is not None and str(markdown_file) != "-":
         write(markdown_file, markdown.render(page, link=link))
-    elif html_file is None or markdown_file is not None:
+    elif markdown_file is not None or (html_file is None and not annotate):
         print(markdown.render(page, link=link), end="")
-
-
-def write(file: Path, text: str) -> None:
-    """Write what a user asked for.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    from harness.errors import UserError
-
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", file=file) from error

@@ -11,6 +11,7 @@ from harness.gate.model import Result
 from harness.report import environment, of_comparison, of_results, pictures, reproduce, scorecard
 from harness.report.page import Card, Headline, Matrix, Page
 from harness.results.saved import Results
+from harness.scorecard import scenarios
 from harness.scorecard.model import Score
 
 
@@ -34,6 +35,7 @@ def page(
     """
     if not files and comparison is None and score is None:
         raise UserError("there is nothing to report", hint="give results, --compare or --scorecard")
+    score = score or _of_scenarios(files)
     told = of_results.tell(files)
     result = comparison[0] if comparison else None
     count = sum(each.results.timeline(each.scenario) is not None for each in told)
@@ -68,6 +70,12 @@ def page(
         commands=tuple((title, command) for title, command in commands if command),
         made_at=(at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _of_scenarios(files: Sequence[Results]) -> tuple[Score, Path] | None:
+    """The scorecard that scenarios have filled, each with its part; the pictures are theirs."""
+    parts = [part for results in files for one in results.scenarios if (part := one.facts.get("scorecard"))]
+    return (Score(scenarios.rows(parts)), files[0].file.parent) if parts else None
 
 
 def _title(told: Sequence[of_results.Told], result: Result | None, score: Score | None) -> str:

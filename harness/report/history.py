@@ -60,9 +60,9 @@ def _figure(step: Step) -> Text:
 
 
 def _newest(trend: Trend) -> Text:
-    newest = trend.newest
+    newest, shift = trend.newest, trend.shift_ms
     if newest is None:
-        return Text("-", style="dim")
+        return Text("-" if shift is None else f"{change(shift)}, too few runs to tell", style="dim")
     verdict = newest.decision.verdict
     effect = "" if newest.effect is None else f" ({change(newest.effect)})"
     return Text(verdict.value + effect, style=_COLOURS.get(verdict, ""))

@@ -18,6 +18,8 @@ By = Literal["run", "date", "version"]
 _BARS = "▁▂▃▄▅▆▇█"
 #: Outages below this look alike in the line of bars: differences of one or two packets mean nothing (ms).
 _FLAT_MS = 100.0
+#: Values that a comparison takes on each side at least (`harness.verdict.compare`).
+_FEWEST = 2
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,25 @@ class Trend:
         )
 
     @property
+    def shift_ms(self) -> float | None:
+        """How far the newest median lies above that of all before it; None when either has no trusted value."""
+        earlier, last = self._sides
+        return median(last) - median(earlier) if earlier and last else None
+
+    @property
     def newest(self) -> compare.Compared | None:
-        """The newest step against all before it; None when either has no trusted value."""
-        *before, last = self.steps
-        earlier = [value for step in before if step.trusted for value in step.values]
-        if not earlier or not last.values or not last.trusted:
+        """The newest step against all before it; None with fewer than two trusted values on a side."""
+        earlier, last = self._sides
+        if min(len(earlier), len(last)) < _FEWEST:
             return None
         resolution = max(step.resolution_ms for step in self.steps)
-        return compare.figure(compare.Figure(earlier, last.values, resolution))
+        return compare.figure(compare.Figure(earlier, last, resolution))
+
+    @property
+    def _sides(self) -> tuple[list[float], list[float]]:
+        *before, last = self.steps
+        earlier = [value for step in before if step.trusted for value in step.values]
+        return earlier, list(last.values) if last.trusted else []
 
     def facts(self) -> dict[str, Any]:
         """The JSON form."""
@@ -98,6 +111,7 @@ class Trend:
                 }
                 for step in self.steps
             ],
+            "shift_ms": self.shift_ms,
             "newest": None
             if newest is None
             else {

@@ -29,6 +29,7 @@ class Record:
         put_back: What the scenario left behind and the reset had to put back.
         properties: What it recorded with `record_property`.
         measured: Every expectation of an outage: verdict, interval, trust, prediction, and each run's figures.
+        scorecard: Its part of the scorecard, of a scenario that is marked with it.
         timeline: The file of what happened, relative to the folder of the results.
         begin_ns: When it was given its lab, nanoseconds of CLOCK_MONOTONIC.
     """
@@ -41,6 +42,7 @@ class Record:
     put_back: list[str] = field(default_factory=list)
     properties: dict[str, Any] = field(default_factory=dict)
     measured: list[dict[str, Any]] = field(default_factory=list)
+    scorecard: dict[str, Any] | None = None
     timeline: str | None = None
     begin_ns: int = 0
 
@@ -58,6 +60,7 @@ class Record:
             "put_back": self.put_back,
             "properties": self.properties,
             "measured": self.measured,
+            "scorecard": self.scorecard,
             "timeline": self.timeline,
         }
         return _line(content)

@@ -10,7 +10,7 @@ from typing import Any
 from harness.timeline import event, journal
 from harness.timeline.event import Event
 
-LAB = {
+LAB: dict[str, Any] = {
     "name": "lab",
     "topology": "small",
     "backend": "netns",
@@ -21,8 +21,15 @@ LAB = {
     "timers": ["hold 90 -> 3 s"],
     "stand_ins": ["a stand-in"],
 }
-MACHINE = {"host": "vm", "cpu": "EPYC", "cores": 2, "kernel": "6.18", "memory_gib": 8.0, "python": "3.12.1"}
-RUN = {
+MACHINE: dict[str, Any] = {
+    "host": "vm",
+    "cpu": "EPYC",
+    "cores": 2,
+    "kernel": "6.18",
+    "memory_gib": 8.0,
+    "python": "3.12.1",
+}
+RUN: dict[str, Any] = {
     "kind": "run",
     "at": "2026-11-01T10:00:00.000+00:00",
     "arguments": ["scenarios/", "--runs", "3"],

@@ -455,6 +455,20 @@ def test_a_rolling_upgrade_without_rights_is_warned_of(to: str, warned: bool) ->
     assert any("#45829" in text for text in said(translated(policy(), to=to), Weight.WARNING)) is warned
 
 
+@pytest.mark.parametrize(
+    ("to", "graceful", "advice"),
+    [
+        ("1.18.0", True, "label one node after the other"),
+        ("1.19.4", True, "delete it when all agents are upgraded"),
+        ("1.19.4", False, "gracefulRestart is not enabled for every neighbor"),
+    ],
+)
+def test_how_nodes_change_over_is_told(to: str, graceful: bool, advice: str) -> None:
+    done = translated(policy({"gracefulRestart": {"enabled": graceful}}), to=to)
+    [cease] = [message for message in done.messages if "Cease" in message.text]
+    assert advice in str(cease.hint)
+
+
 def test_any_as_number_is_known_from_1_17_on() -> None:
     anybody = policy({"peerASN": 0})
     assert not translated(anybody, to="1.16.0").complete
@@ -479,7 +493,7 @@ def test_the_yaml_says_what_it_replaces_and_reads_back_as_the_same_objects(tmp_p
     done = migrate(manifests.load(file), parse("1.20.2"))
     text = render(done.documents["p"])
     assert f"{file}:2" in text.replace("\n# ", " ")
-    assert "only then upgrade" in text.replace("\n# ", " ")
+    assert "leave the CiliumBGPPeeringPolicy in place" in text.replace("\n# ", " ")
     assert "# was 10.0.0.1/32" in text
     assert [one.object for one in manifests.load_text(text)] == new(done)
 

@@ -15,7 +15,7 @@ import results_data as data
 from harness.errors import UserError
 from harness.gate import model
 from harness.gate.model import Comparison, Conditions, Exit, Figure, Result, Run, Scenario, Subject, Verdict
-from harness.report import build, html, markdown, reproduce, units
+from harness.report import build, html, markdown, reproduce, units, workflow_commands
 from harness.report.page import Page, Tone
 from harness.results import saved
 
@@ -192,6 +192,17 @@ def test_nothing_to_report_is_one_sentence() -> None:
         build.page()
 
 
+def test_what_scenarios_measured_for_the_scorecard_stands_in_it(tmp_path: Path) -> None:
+    runs = [{"outage_ms": ms, "resolution_ms": 1, "lost": 9, "broken": 0.0, "trusted": True} for ms in (2500, 2700)]
+    parts = [{"event": "node dies", "columns": {key: runs}} for key in ("cilium-bgp", "metallb-l2")]
+    page = make(tmp_path, [data.scenario(f"test_{n}", scorecard=part) for n, part in enumerate(parts)])
+    assert page.score is not None
+    [row] = page.score.rows
+    assert {column.title: cell.p50_ms for column, cell in row.cells.items()} == {"Cilium BGP": 2600, "MetalLB L2": 2600}
+    text, _ = checked(page)
+    assert text.index("<h2>Scorecard") < text.index("<h2>Scenarios")
+
+
 # -- a comparison ------------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +308,18 @@ def test_markdown_of_many_failures_fits_into_a_comment(tmp_path: Path) -> None:
     assert "and 80 more" in text
     assert "too long for this place" in text
     assert max(map(len, text.splitlines())) < 3000
+
+
+def test_annotations_are_workflow_commands(tmp_path: Path) -> None:
+    bad = data.scenario("test_a[x,y]", outcome="failed", message="100 % lost\nsecond line")
+    lines = list(workflow_commands.render(make(tmp_path, [bad, MIXED[0], MIXED[2]])))
+    assert lines == [
+        "::error title=lblab%3A Cilium 1.20.2::1 of 3 scenarios failed (1 failed, 1 untrusted, 1 passed)",
+        "::error title=scenarios/failover/test_x.py%3A%3Atest_a[x%2Cy]::100 %25 lost",
+        "::warning title=scenarios/failover/test_x.py%3A%3Atest_doubt::"
+        "untrusted: other programs used 80%25 of all cores",
+    ]
+    assert [line.partition(" ")[0] for line in workflow_commands.render(make(tmp_path, [MIXED[0]]))] == ["::notice"]
 
 
 # -- small things ------------------------------------------------------------------------------------------------------

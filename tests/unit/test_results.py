@@ -164,6 +164,12 @@ def test_untrusted_values_are_shown_but_decide_nothing(tmp_path: Path) -> None:
     assert not trend.steps[-1].trusted
 
 
+def test_one_run_on_a_side_is_too_few_to_tell(tmp_path: Path) -> None:
+    [trend] = trends(history.load(kept(tmp_path, measured_on(1, 500, 510), measured_on(2, 900))), "date")
+    assert trend.newest is None
+    assert trend.shift_ms == 395
+
+
 def test_only_the_newest_steps(tmp_path: Path) -> None:
     file = kept(tmp_path, *(measured_on(day, 100 * day) for day in range(1, 6)))
     [trend] = trends(history.load(file), "date", last=2)

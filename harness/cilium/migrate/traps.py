@@ -26,13 +26,34 @@ def switch_over(version: Version) -> str:
     """How to get from the old objects to the new ones, as it stands above the new ones."""
     if version.line >= _WITHOUT:
         return (
-            "Apply this while Cilium 1.18 runs, wait until CiliumBGPNodeConfigs are there, delete the "
-            f"CiliumBGPPeeringPolicy, and only then upgrade: Cilium {version} has no CiliumBGPPeeringPolicy any more."
+            "Apply this while Cilium 1.18 runs, and leave the CiliumBGPPeeringPolicy in place: 1.18 obeys the policy, "
+            f"{version} knows only what is here, so each node changes over when its agent is upgraded. Delete the "
+            "policy afterwards."
         )
     return (
         "Apply this, wait until CiliumBGPNodeConfigs are there, then delete the CiliumBGPPeeringPolicy: while it is "
         "there, it wins."
     )
+
+
+def _changing_over(manifest: Manifest, policy: Policy, version: Version) -> Message:
+    """What clients notice (scenarios/upgrade/test_rollout.py shows it with packets)."""
+    cease = "deleting the policy ends its sessions with a Cease, which graceful restart does not protect"
+    if version.line < _WITHOUT:
+        hint = (
+            "to go node by node, add {key: bgp-migrated, operator: DoesNotExist} to the matchExpressions of its "
+            "nodeSelector, then label one node after the other"
+        )
+        text = f"{cease}: clients lose their routes until the new sessions are up"
+        return about(Weight.WARNING, manifest, ("kind",), text, hint)
+    graceful = all(
+        neighbor.graceful_restart is not None and neighbor.graceful_restart.enabled
+        for router in policy.routers
+        for neighbor in router.neighbors
+    )
+    text = f"{cease}; when it is left in place, each node changes over in the restart that its agent's upgrade is"
+    hint = "delete it when all agents are upgraded" if graceful else "gracefulRestart is not enabled for every neighbor"
+    return about(Weight.WARNING, manifest, ("kind",), text, hint)
 
 
 def traps(policies: Sequence[tuple[Manifest, Policy]], version: Version) -> Iterator[Message]:
@@ -43,15 +64,7 @@ def traps(policies: Sequence[tuple[Manifest, Policy]], version: Version) -> Iter
         version: The Cilium version that is to run with the new objects.
     """
     for manifest, policy in policies:
-        yield about(
-            Weight.WARNING,
-            manifest,
-            ("kind",),
-            "deleting the policy ends its sessions with a Cease, which graceful restart does not protect: clients lose "
-            "their routes until the new sessions are up",
-            "to go node by node, add {key: bgp-migrated, operator: DoesNotExist} to the matchExpressions of its "
-            "nodeSelector, then label one node after the other",
-        )
+        yield _changing_over(manifest, policy, version)
         if version == _FIRST_INSTANCE_ONLY and len(policy.routers) > 1:
             text = "in Cilium 1.16.0 only the first of several instances sees changes of Services (#34146)"
             yield about(Weight.WARNING, manifest, ("spec", "virtualRouters", 1), text, "use 1.16.1 or later")
