@@ -1,6 +1,6 @@
 """Timelines of real runs of the lag scenarios: each is called what it is, and the innocent one innocent.
 
-`data/lag/MECHANISM-SEED[-xSCALE].jsonl.gz` are what `LBLAB_LAG_TIMELINES=DIR pytest scenarios/lag` has kept. They were
+`data/lag/MECHANISM[.ROW]-SEED[-xSCALE].jsonl.gz` are what `LBLAB_LAG_TIMELINES=DIR pytest scenarios/lag` has kept. They were
 made on a busy machine: hitches of its own are on them.
 """
 
@@ -24,7 +24,7 @@ RECORDED = sorted((Path(__file__).parent / "data" / "lag").glob("*.jsonl.gz"))
 
 def what(file: Path) -> tuple[Mechanism, float]:
     """The mechanism and the time scale that a file's name says."""
-    found = re.fullmatch(r"(.+)-\d+(?:-x([\d.]+))?\.jsonl\.gz", file.name)
+    found = re.fullmatch(r"([a-z-]+)(?:\.\w+)?-\d+(?:-x([\d.]+))?\.jsonl\.gz", file.name)
     assert found is not None
     return Mechanism(found[1]), float(found[2] or 1)
 
