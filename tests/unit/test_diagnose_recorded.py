@@ -1,7 +1,7 @@
 """Timelines of real runs of the lag scenarios: each is called what it is, and the innocent one innocent.
 
-`data/lag/MECHANISM[.ROW]-SEED[-xSCALE].jsonl.gz` are what `LBLAB_LAG_TIMELINES=DIR pytest scenarios/lag` has kept. They were
-made on a busy machine: hitches of its own are on them.
+`data/lag/MECHANISM[.ROW]-SEED[-xSCALE].jsonl.gz` are what `LBLAB_LAG_TIMELINES=DIR pytest scenarios/lag` has kept. They
+were made on a busy machine: hitches of its own are on them.
 """
 
 from __future__ import annotations
