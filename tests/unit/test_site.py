@@ -161,6 +161,14 @@ def test_what_is_not_understood_is_named(tmp_path: Path) -> None:
     assert "1 VLANs" in text
 
 
+def test_an_object_that_is_not_as_its_kind_is_left_out(tmp_path: Path) -> None:
+    odd = "apiVersion: cilium.io/v2\nkind: CiliumLoadBalancerIPPool\nmetadata: {name: x}\nspec: {blocks: [oops]}\n"
+    peer = "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: p}\nspec: {holdTime: 3m30s}\n"
+    found = site(tmp_path, odd, peer)
+    assert "0.yaml:2: CiliumLoadBalancerIPPool/x is not as its kind has it" in found.unknown[0]
+    assert found.hold_seconds == 210
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
