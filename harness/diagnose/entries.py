@@ -94,10 +94,10 @@ ENTRIES = (
     ),
     Entry(
         Mechanism.GARP_LOST,
-        needs={Q.END_AT_REFRESH: YES, Q.MOVED_AT_END: YES},
-        excluded_by={Q.MOVED_AT_BEGIN: YES, Q.ANNOUNCED_AT_END: YES, Q.BOTH_CLAIM: YES},
+        needs={Q.LEARNED_LATE: YES},
+        excluded_by={Q.STRANGER: YES, Q.ANNOUNCED_AT_END: YES, Q.BOTH_CLAIM: YES, Q.TWO_ANSWER: YES},
         speaks={
-            (Q.END_AT_REFRESH, YES): 4,
+            (Q.LEARNED_LATE, YES): 4,
             (Q.NODE_LOST, YES): 2,
             (Q.SPEAKER_LOST, YES): 1,
             (Q.TWO_ANSWER, NO): 1,

@@ -220,7 +220,7 @@ _ANSWERS: Mapping[Question, Callable[[Context], Answer]] = {
     Question.THERE_AND_BACK: arp.there_and_back,
     Question.EXPIRED: arp.expired,
     Question.AT_REFRESH: arp.at_refresh,
-    Question.END_AT_REFRESH: arp.end_at_refresh,
+    Question.LEARNED_LATE: arp.learned_late,
     Question.ONLY_DOWN: only_down,
     Question.STRANGER: arp.stranger,
     Question.ANNOUNCED_AT_BEGIN: arp.announced_at_begin,

@@ -187,6 +187,13 @@ def test_the_answer_is_not_read(mechanism: Mechanism) -> None:
     assert answer(story).mechanism is mechanism
 
 
+def test_a_lost_announcement_while_the_old_node_forwards() -> None:
+    """F5: nothing is lost until the router asks anew; then the players are strangers to the new node."""
+    story = begun().probe("game", 7777, (96, 126, LOST), unknown_peer=90).probe("sidecar", 7778)
+    story.arp(95.999, event.ARP_VERIFY, "node1").moved(96, "node1", "node2", announced=False)
+    assert answer(story).mechanism is Mechanism.GARP_LOST
+
+
 def test_a_node_that_just_dies_is_none_of_them() -> None:
     story = begun().probe("game", 7777, (100, 105.5, LOST)).probe("node1", 9, (100, 300, LOST), address="n1")
     found = answer(story.moved(105.5, "node1", "node2"))
