@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.base import Impairment, ProcessState, Stamp, Where
-from harness.backends.netns import cpu, credentials, plan, registry
-from harness.backends.netns.host import FAILURE_FILE, LEAVE, LOCK_FILE, LOG_FOLDER, SOCKET_FILE, SPEC_FILE
+from harness.backends.netns import cpu, credentials, plan, plan_routers, registry, wiring
+from harness.backends.netns.host import FAILURE_FILE, LEAVE, LOCK_FILE, SOCKET_FILE, SPEC_FILE
+from harness.backends.netns.plan_timeline import OBSERVER, RECORDER
 from harness.backends.netns.registry import LabInfo
 from harness.backends.netns.rpc import Client
+from harness.backends.netns.spec import LOG_FOLDER
 from harness.binaries import Binaries
 from harness.errors import LabError, MissingCapability
 from harness.topology import Topology, load
@@ -202,23 +204,23 @@ class NetnsBackend:
 
     def vty_folder(self, router: str) -> Path:
         """Where the UNIX sockets of a router's FRR daemons are."""
-        return plan.frr_folder(self.folder, router)
+        return plan_routers.frr_folder(self.folder, router)
 
     def arp_socket(self, router: str) -> Path:
         """Where the ARP daemon of a router with FreeBSD's ARP answers."""
-        return plan.arp_socket(self.folder, router)
+        return plan_routers.arp_socket(self.folder, router)
 
     def announcer_socket(self, node: str) -> Path:
         """Where a node's announcer takes commands, while it runs."""
-        return plan.announcer_socket(self.folder, node)
+        return plan_routers.announcer_socket(self.folder, node)
 
     def hosts_by_mac(self) -> Mapping[str, str]:
         """Routers, nodes and clients by the MACs of their interfaces."""
-        return plan.hosts_by_mac(self.topology)
+        return wiring.hosts_by_mac(self.topology)
 
     def node_agent(self, node: str, request: dict[str, Any]) -> Any:
         """Ask a node's agent about its pods; one JSON line each way."""
-        return _ask(f"{node}'s node agent", plan.node_folder(self.folder, node) / "node-agent.sock", request)
+        return _ask(f"{node}'s node agent", plan_routers.node_folder(self.folder, node) / "node-agent.sock", request)
 
     def l2_responder(self, node: str) -> dict[str, Any]:
         """What the stand-in for Cilium's L2 responder on a node holds: entries, answers given, sign of life."""
@@ -243,7 +245,7 @@ class NetnsBackend:
 
     def record(self) -> None:
         """Start the processes that make the timeline; returns when they record."""
-        for process in (plan.OBSERVER, plan.RECORDER):
+        for process in (OBSERVER, RECORDER):
             self.start(process)
 
     def start(self, process: str) -> int:

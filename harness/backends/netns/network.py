@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -40,21 +41,47 @@ def make_links(spec: HostSpec) -> None:
     """Make a bridge for each network and a veth pair for each interface."""
     in_netns(FABRIC, lambda: _fabric(spec))
     for namespace in spec.namespaces:
-        interfaces = [i for i in spec.interfaces if i.namespace == namespace]
-        routes = [r for r in spec.routes if r.namespace == namespace]
-        in_netns(namespace, partial(_host, interfaces, routes))
+        configure_host(spec, namespace)
+
+
+def make_switches(spec: HostSpec) -> None:
+    """Make a bridge for each network; interfaces are plugged into them later."""
+    in_netns(FABRIC, lambda: _switches(spec))
+
+
+def plug(spec: HostSpec, namespace: str) -> None:
+    """Connect a host that has come later, or come again: its links, addresses and routes."""
+    in_netns(namespace, partial(_prepare, spec.namespaces[namespace]))
+    in_netns(FABRIC, lambda: _cables(interface for interface in spec.interfaces if interface.namespace == namespace))
+    configure_host(spec, namespace)
+
+
+def configure_host(spec: HostSpec, namespace: str) -> None:
+    """Give a host its addresses and routes."""
+    interfaces = [i for i in spec.interfaces if i.namespace == namespace]
+    routes = [r for r in spec.routes if r.namespace == namespace]
+    in_netns(namespace, partial(_host, interfaces, routes))
 
 
 def _fabric(spec: HostSpec) -> None:
+    _switches(spec)
+    _cables(spec.interfaces)
+
+
+def _switches(spec: HostSpec) -> None:
     from pyroute2 import IPRoute
 
     with IPRoute() as ip:
-        bridges = {}
         for network in spec.networks:
             ip.link("add", ifname=network, kind="bridge", br_stp_state=0, br_forward_delay=0)
-            bridges[network] = ip.link_lookup(ifname=network)[0]
-            ip.link("set", index=bridges[network], state="up")
-        for interface in spec.interfaces:
+            ip.link("set", index=ip.link_lookup(ifname=network)[0], state="up")
+
+
+def _cables(interfaces: Iterable[Interface]) -> None:
+    from pyroute2 import IPRoute
+
+    with IPRoute() as ip:
+        for interface in interfaces:
             target = os.open(NETNS_FOLDER / interface.namespace, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 ip.link(
@@ -65,8 +92,8 @@ def _fabric(spec: HostSpec) -> None:
                 )
             finally:
                 os.close(target)
-            port = ip.link_lookup(ifname=interface.switch_port)[0]
-            ip.link("set", index=port, master=bridges[interface.network], state="up")
+            port, bridge = (ip.link_lookup(ifname=name)[0] for name in (interface.switch_port, interface.network))
+            ip.link("set", index=port, master=bridge, state="up")
 
 
 def _host(interfaces: list[Interface], routes: list[Route]) -> None:
@@ -82,4 +109,4 @@ def _host(interfaces: list[Interface], routes: list[Route]) -> None:
                 extra = {"flags": IFA_F_NODAD} if six else {}
                 ip.addr("add", index=index, address=host, prefixlen=int(length), **extra)
         for route in routes:
-            ip.route("add", dst=route.destination, gateway=route.gateway)
+            ip.route("replace", dst=route.destination, gateway=route.gateway)

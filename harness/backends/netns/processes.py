@@ -51,6 +51,7 @@ class Supervisor:
         logs: The folder for their output.
         api_fd: The listening socket through which the API server is reached from outside.
         tell: Is given an event for every start, signal and end.
+        enter: Runs something where a process is to run; by default in its network namespace.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class Supervisor:
         logs: Path,
         api_fd: int | None,
         tell: Callable[[Event], None] = lambda _: None,
+        enter: Callable[[Process, Callable[[], int]], int] = lambda process, work: in_netns(process.namespace, work),
     ) -> None:
+        self._enter = enter
         self._states = {p.name: _State(p) for p in processes}
         self._by_pid: dict[int, _State] = {}
         self._lock = threading.Lock()
@@ -121,7 +124,7 @@ class Supervisor:
             log = self.log(name)
             offset = log.stat().st_size if log.exists() else 0
             asked_ns = time.monotonic_ns()
-            state.pid = in_netns(state.process.namespace, lambda: self._spawn(state.process, log))
+            state.pid = self._open(state.process, log)
             state.started_ns = time.monotonic_ns()
             self._by_pid[state.pid] = state
             self._spawned.set()
@@ -138,11 +141,19 @@ class Supervisor:
             self._told(event.READY, name, "is ready", state.ready_ns, int(_LOOK_EVERY * 1e9))
         return {"pid": pid, "at_ns": state.started_ns}
 
-    def _spawn(self, process: Process, log: Path) -> int:
+    def _open(self, process: Process, log: Path) -> int:
+        # opened here: within a container the lab's folder may not be there
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            return self._enter(process, lambda: self._spawn(process, output))
+        finally:
+            os.close(output)
+
+    def _spawn(self, process: Process, output: int) -> int:
         actions: list[tuple[object, ...]] = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
         ]
         if process.api_fd is not None and self._api_fd is not None:
             actions.append((os.POSIX_SPAWN_DUP2, self._api_fd, process.api_fd))
