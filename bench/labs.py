@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import machine
-from harness.backends.netns import plan_routers, registry
+from harness.backends import registry
+from harness.backends.netns import plan_routers
 from harness.errors import LabError
 from harness.lab import Lab, attach
 from harness.objects import deployment, service

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 Timers = Literal["quick", "manifest"]
 
-#: A lab's name is a DNS label of at most this many characters (harness.backends.netns.registry).
+#: A lab's name is a DNS label of at most this many characters (harness.backends.registry).
 _NAME_LENGTH = 32
 #: Seconds of silence after which a line of progress is shown; a build tells one every five seconds or so.
 _SILENCE = 4.0

@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 
 from harness import cli
-from harness.backends.netns.registry import LabInfo
+from harness.backends.registry import LabInfo
 from harness.commands import common, hosts, labs
 from harness.errors import LabError, UserError
 

@@ -15,13 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.backends import registry
 from harness.backends.base import Impairment, ProcessState, Stamp, Where
-from harness.backends.netns import cpu, credentials, plan, plan_routers, registry, wiring
-from harness.backends.netns.host import FAILURE_FILE, LEAVE, LOCK_FILE, SOCKET_FILE, SPEC_FILE
+from harness.backends.netns import cpu, credentials, ending, plan, plan_routers, wiring
+from harness.backends.netns.host import FAILURE_FILE, SOCKET_FILE, SPEC_FILE
 from harness.backends.netns.plan_timeline import OBSERVER, RECORDER
-from harness.backends.netns.registry import LabInfo
 from harness.backends.netns.rpc import Client
 from harness.backends.netns.spec import LOG_FOLDER
+from harness.backends.registry import LEAVE, LOCK_FILE, LabInfo
 from harness.binaries import Binaries
 from harness.errors import LabError, MissingCapability
 from harness.topology import Topology, load
@@ -292,7 +293,7 @@ class NetnsBackend:
     def close(self) -> None:
         """End the lab and remove everything it made; returns when nothing is left."""
         self._rpc.close()
-        registry.end(self.folder, self._pid, _GONE_WITHIN)
+        ending.end(self.folder, self._pid, _GONE_WITHIN)
         if self._owner is not None:
             os.close(self._owner)
             self._owner = None
