@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
@@ -56,7 +57,25 @@ class Applied:
 
 
 class Cluster(Reader):
-    """One Kubernetes API server, as whoever the kubeconfig says: everything that `Reader` reads, and writing."""
+    """One Kubernetes API server, as whoever the kubeconfig says: everything that `Reader` reads, and writing.
+
+    Args:
+        kubeconfig: The kubeconfig file; its current context is used.
+        namespace: Where objects go that name no namespace.
+        cilium_version: The Cilium version of this cluster: what it does not serve is refused before it is sent.
+        adapt: Makes of an object that is applied the one that is sent.
+    """
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        *,
+        namespace: str = "default",
+        cilium_version: str | None = None,
+        adapt: Callable[[Mapping[str, Any]], Obj] = dict,
+    ) -> None:
+        super().__init__(kubeconfig, namespace=namespace, cilium_version=cilium_version)
+        self._adapt = adapt
 
     def apply(self, what: Manifests, *, within: float = KIND_WITHIN) -> list[Applied]:
         """Apply objects on the server's side, unmodified and in order; namespaces and CRDs go first.
@@ -230,7 +249,7 @@ class Cluster(Reader):
                     "PATCH",
                     resource.path(space, name),
                     query={"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"},
-                    body=manifest.object,
+                    body=self._adapt(manifest.object),
                     content="application/apply-patch+yaml",
                 )
             except ApiError as error:

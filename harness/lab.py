@@ -8,10 +8,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from harness import manifests as manifest_files
+from harness.backends import opening
 from harness.backends.base import Backend
+from harness.backends.kind.options import KindOptions
+from harness.backends.request import Request
 from harness.chain import Chain, trace
 from harness.cilium import api, l2, semver, versions
 from harness.cilium.peering import Generation, Peering, render
@@ -22,9 +25,6 @@ from harness.errors import LabError, LblabError, UserError, WaitTimeout
 from harness.faults.base import Fault, Injected
 from harness.l2 import L2
 from harness.manifests import Manifest
-from harness.metallb import api as metallb_api
-from harness.metallb import crds as metallb_crds
-from harness.metallb import install as metallb
 from harness.metallb import versions as metallb_versions
 from harness.node import Node
 from harness.observe import listed
@@ -32,7 +32,7 @@ from harness.peers import check_peers
 from harness.process import Process
 from harness.reset import Baseline
 from harness.router import Router
-from harness.routing import daemons, integrated
+from harness.routing import integrated
 from harness.service import Service
 from harness.status import Status
 from harness.timeline import text as timeline_text
@@ -89,7 +89,7 @@ class Lab:
         self.cilium_version = backend.cilium_version
         #: None when MetalLB does not run.
         self.metallb_version = backend.metallb_version
-        self.cluster = Cluster(backend.kubeconfig, cilium_version=backend.cilium_version)
+        self.cluster = Cluster(backend.kubeconfig, cilium_version=backend.cilium_version, adapt=backend.adapt)
         self.nodes: Mapping[str, Node] = {name: Node(backend, self.cluster, name) for name in self.topology.nodes}
         self.routers: Mapping[str, Router] = {name: Router(backend, name) for name in self.topology.routers}
         self.clients: Mapping[str, Client] = {name: Client(backend, name) for name in self.topology.clients}
@@ -145,7 +145,7 @@ class Lab:
     @functools.cached_property
     def announces_by_l2(self) -> bool:
         """Whether its agents run with Cilium's L2 announcements."""
-        return any(name.endswith("/l2-responder") for name in self.backend.processes())
+        return self.backend.announces_by_l2
 
     def node_of(self, address: str) -> str | None:
         """The name of the node that has an address."""
@@ -336,12 +336,13 @@ def open_lab(
     progress: Progress = lambda _: None,
     metallb_version: str | None = None,
     metallb_manifest: Path | None = None,
+    kind: KindOptions | None = None,
 ) -> Lab:
     """Bring a lab up and apply the manifests; returns when the chain to every announced service is up.
 
     Args:
         topology_file: The topology.
-        backend: "netns".
+        backend: "netns" or "kind".
         cilium_version: Exact, a minor, or "auto" (None): the newest known that serves every manifest.
         manifests: Instead of the topology's own.
         name: The lab's name; by default the topology's name and this process's PID.
@@ -353,14 +354,13 @@ def open_lab(
         metallb_version: Exact, a minor, or "auto" (None): the newest known. It runs if a manifest is of metallb.io, or
             the topology asks for it.
         metallb_manifest: A file with MetalLB's CustomResourceDefinitions, served instead of those of its Go types.
+        kind: The choices that only a lab of kind has.
 
     Raises:
         UserError: for bad input.
         MissingCapability: when the machine lacks something.
         LabError: when a part does not come up. Nothing is left behind.
     """
-    if backend != "netns":
-        raise UserError(f"the backend '{backend}' is not there yet", hint="use netns")
     path = Path(topology_file)
     topology = load(path)
     if time_scale is not None:
@@ -376,36 +376,27 @@ def open_lab(
     quickened += cut
     for router, settings in topology.routers.items():
         if settings.frr_config is not None:
-            text = settings.frr_config.read_text()
-            daemons.check(text, settings.frr_config)
-            for number, line in integrated.split(text).unused:
+            for number, line in integrated.split(settings.frr_config.read_text()).unused:
                 progress(f"{router}: {settings.frr_config}:{number} is left out, lblab does not run it: {line.strip()}")
-
-    from harness.backends.netns.backend import NetnsBackend
-    from harness.binaries import ensure
-
-    binaries = ensure(
-        cilium=version, build=build, progress=progress, metallb=None if with_metallb is None else str(with_metallb)
+    made = opening.create(
+        backend,
+        Request(
+            name=name or f"{topology.name[:20]}-{os.getpid()}",
+            topology=topology,
+            topology_file=path,
+            cilium_version=version,
+            metallb_version=None if with_metallb is None else str(with_metallb),
+            metallb_manifest=metallb_manifest,
+            objects=objects,
+            owned=owner == "process",
+            build=build,
+            progress=progress,
+            kind=kind or KindOptions(),
+        ),
     )
-    crds: list[dict[str, Any]] = []
-    if binaries.metallb is not None:
-        made_of = metallb_manifest
-        crds = metallb_crds.of_manifest(made_of) if made_of else metallb_crds.generated(binaries.metallb.crds)
-        metallb_api.check(objects, metallb_crds.schemas(crds), binaries.metallb.version)
-    made = NetnsBackend.create(
-        topology,
-        path,
-        binaries,
-        name=name or f"{topology.name[:20]}-{os.getpid()}",
-        cilium_version=version,
-        owned=owner == "process",
-        progress=progress,
-    )
-    lab = Lab(cast(Backend, made), applied=objects, quickened=quickened)
+    lab = Lab(made, applied=objects, quickened=quickened)
     try:
-        if binaries.metallb is not None:
-            progress("MetalLB")
-            metallb.install(lab, crds, binaries.metallb.version)
+        made.prepare(lab.cluster, progress)
         progress("manifests")
         lab.cluster.apply(objects, within=30.0)
         progress("sessions, routes and pods")
@@ -442,9 +433,7 @@ def choose(topology: Topology, cilium_version: str | None, instead: Sequence[Pat
 
 def attach(name: str) -> Lab:
     """Use a lab that another process brought up."""
-    from harness.backends.netns.backend import NetnsBackend
-
-    return Lab(cast(Backend, NetnsBackend.attach(name)))
+    return Lab(opening.attach(name))
 
 
 def _pick(what: str, parts: Mapping[str, Part], name: str | None) -> Part:

@@ -54,7 +54,7 @@ class Node:
     @property
     def kubelet(self) -> Process:
         """The kubelet; on the embedded lab lblab's node agent stands in for it."""
-        return Process(self._backend, f"{self.name}/node-agent")
+        return Process(self._backend, f"{self.name}/{self._backend.kubelet}")
 
     @property
     def announcer(self) -> Announcer:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from harness.cluster import Cluster
     from harness.topology import Topology
 
 
@@ -66,6 +67,8 @@ class Backend(Protocol):
 
     #: "netns" or "kind".
     kind: str
+    #: The kubelet's name among the processes of a node.
+    kubelet: str
     name: str
     topology: Topology
     #: The lab's own folder: logs, sockets, kubeconfig.
@@ -82,6 +85,19 @@ class Backend(Protocol):
     stages: Mapping[str, float]
     #: lblab's own program for servers and probes, as the lab's hosts see it.
     lablet: Path
+
+    def prepare(self, cluster: Cluster, progress: Callable[[str], None]) -> None:
+        """Do what the running cluster still needs before the user's manifests."""
+
+    def record(self) -> None:
+        """Start the processes that make the timeline; returns when they record."""
+
+    def adapt(self, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """An object of a manifest as this backend sends it, so that its pods are lblab's servers."""
+
+    @property
+    def announces_by_l2(self) -> bool:
+        """Whether the agents run with Cilium's L2 announcements."""
 
     def cpu_times(self) -> dict[int, int]:
         """CPU time of each process of the lab and of the run that uses it, in clock ticks by PID."""

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ class Changes:
         with kernel_ops.timed() as interval:
             killed: set[int] = set()
             for _ in range(_KILL_ROUNDS):
-                found = _processes_in(self._namespaces(host)) - killed
+                found = self._processes(host) - killed
                 if not found:
                     break
                 for pid in found:
@@ -147,7 +147,7 @@ class Changes:
                 killed |= found
         until(
             f"the processes of {host} to end",
-            lambda: _processes_in(self._namespaces(host)) & killed,
+            lambda: self._processes(host) & killed,
             lambda left: not left,
             within=_ENDED_WITHIN,
             every=0.002,
@@ -163,6 +163,14 @@ class Changes:
                 self._throttles[name] = Throttle(lambda: self._pid_of(name), share)
         self._remember(f"{name} throttled", None if share is None else lambda: self.throttle(name, None))
         return interval.stamp("SIGSTOP and SIGCONT in turns")
+
+    def _processes(self, host: str) -> set[int]:
+        """The processes of a host, its pods' among them."""
+        return processes_in(self._namespaces(host))
+
+    def _stoppable(self) -> Iterable[int]:
+        """The processes that a fault may have stopped: all that this lab host sees."""
+        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
     def _namespaces(self, host: str) -> set[int]:
         """Inodes of a host's network namespace and, on a node, of its pods' (architecture.md: node-agent)."""
@@ -188,7 +196,7 @@ class Changes:
             left = list(reversed(self._back.items()))
         for _, back in left:
             back()
-        return [what for what, _ in left] + _resume_stopped()
+        return [what for what, _ in left] + _resume(self._stoppable())
 
 
 def _filter_of(host: str, name: str) -> str:
@@ -207,7 +215,8 @@ def _configure(device: str, addresses: list[str], routes: list[Route]) -> None:
             ip.route("replace", dst=route.destination, gateway=route.gateway)
 
 
-def _processes_in(namespaces: set[int]) -> set[int]:
+def processes_in(namespaces: set[int]) -> set[int]:
+    """The processes in some network namespaces, by the inodes of these."""
     found = set()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or entry.name == "1":
@@ -218,15 +227,13 @@ def _processes_in(namespaces: set[int]) -> set[int]:
     return found
 
 
-def _resume_stopped() -> list[str]:
-    """Let every process go on that was stopped (SIGSTOP); gives their names."""
+def _resume(pids: Iterable[int]) -> list[str]:
+    """Let each of these processes go on that was stopped (SIGSTOP); gives their names."""
     resumed = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+    for pid in pids:
         with contextlib.suppress(OSError):  # it has just ended
-            name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
             if rest.split()[0] == "T":
-                os.kill(int(entry.name), signal.SIGCONT)
+                os.kill(pid, signal.SIGCONT)
                 resumed.append(f"{name} was stopped")
     return resumed

@@ -52,7 +52,9 @@ def make_switches(spec: HostSpec) -> None:
 def plug(spec: HostSpec, namespace: str) -> None:
     """Connect a host that has come later, or come again: its links, addresses and routes."""
     in_netns(namespace, partial(_prepare, spec.namespaces[namespace]))
-    in_netns(FABRIC, lambda: _cables(interface for interface in spec.interfaces if interface.namespace == namespace))
+    interfaces = [interface for interface in spec.interfaces if interface.namespace == namespace]
+    in_netns(FABRIC, lambda: _unplug(interfaces))
+    in_netns(FABRIC, lambda: _cables(interfaces))
     configure_host(spec, namespace)
 
 
@@ -75,6 +77,16 @@ def _switches(spec: HostSpec) -> None:
         for network in spec.networks:
             ip.link("add", ifname=network, kind="bridge", br_stp_state=0, br_forward_delay=0)
             ip.link("set", index=ip.link_lookup(ifname=network)[0], state="up")
+
+
+def _unplug(interfaces: Iterable[Interface]) -> None:
+    """Remove ports that are left of a host that has gone; the kernel does so itself, but takes its time."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as ip:
+        for interface in interfaces:
+            for index in ip.link_lookup(ifname=interface.switch_port):
+                ip.link("del", index=index)
 
 
 def _cables(interfaces: Iterable[Interface]) -> None:

@@ -67,7 +67,7 @@ def routers(topology: Topology, folder: Path, frr: Frr | None = None, *, contain
     frr = frr or daemons.installed()
     for router in topology.routers:
         run = frr_folder(folder, router)
-        run.mkdir(parents=True)
+        run.mkdir(parents=True, exist_ok=True)
         config = frr_config(topology, router, frr.version)
         if frr.bmp:
             config = bmp.with_bmp(config, BMP_PORT)

@@ -143,7 +143,7 @@ class Supervisor:
 
     def _open(self, process: Process, log: Path) -> int:
         # opened here: within a container the lab's folder may not be there
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             return self._enter(process, lambda: self._spawn(process, output))
         finally:
@@ -202,7 +202,7 @@ class Supervisor:
             os.kill(state.pid, number)
             now = time.monotonic_ns()
             pid = state.pid
-        named = _signal_name(number)
+        named = signal_name(number)
         self._told(event.SIGNALLED, name, f"is sent {named}", now, now - before, signal=named)
         return {"pid": pid, "at_ns": now}
 
@@ -233,8 +233,12 @@ class Supervisor:
                     state.ended.set()
             if state is not None:
                 code = os.waitstatus_to_exitcode(status)
-                how = f"ends with exit code {code}" if code >= 0 else f"is ended by {_signal_name(-code)}"
+                how = f"ends with exit code {code}" if code >= 0 else f"is ended by {signal_name(-code)}"
                 self._told(event.ENDED, state.process.name, how, now, late, exit_code=code)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a process of that name."""
+        return name in self._states
 
     def pid(self, name: str) -> int | None:
         """The PID of a process within the lab; None when it does not run."""
@@ -277,7 +281,8 @@ class Supervisor:
         return self._states[name]
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """A signal's name."""
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal

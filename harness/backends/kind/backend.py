@@ -1,0 +1,189 @@
+"""A kind lab as the process that uses it sees it: asks its lab host, its API server, Docker; ends it by its reaper."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.backends.hosted import HostedBackend
+from harness.backends.kind import names, pods, reaper, tools
+from harness.backends.kind.containers import Containers, name_of
+from harness.backends.kind.plan import PODS_FOLDER
+from harness.backends.kind.reaper import Reaper
+from harness.backends.netns import cpu
+from harness.backends.netns.plan_timeline import OBSERVER, RECORDER
+from harness.backends.registry import LabInfo
+from harness.cluster import Cluster
+from harness.errors import LabError, MissingCapability
+from harness.topology import Topology, load
+from harness.traffic import control
+
+#: What of a kind lab is not the real thing, where a router has FreeBSD's ARP; everything else is.
+ARP_STAND_IN = "lblab's ARP daemon stands in for FreeBSD's on {}"
+LINUX_STAND_IN = "Linux stands in for FreeBSD on the router"
+
+
+def stand_ins(topology: Topology) -> list[str]:
+    """What in a lab of a topology is not the real thing."""
+    found = [LINUX_STAND_IN]
+    found += [ARP_STAND_IN.format(name) for name, router in topology.routers.items() if router.arp == "freebsd"]
+    if topology.time_scale != 1:
+        found.append(f"timers of FreeBSD's ARP and of lblab's announcer are scaled by {topology.time_scale:g}")
+    return found
+
+
+class KindBackend(HostedBackend):
+    """One lab on a kind cluster."""
+
+    kind = "kind"
+    kubelet = "kubelet"
+
+    def __init__(self, info: LabInfo, topology: Topology, own: Reaper | None = None) -> None:
+        super().__init__(info, topology)
+        self._info = info
+        self._reaper = own
+        self._containers: Mapping[str, str] = info.details["containers"]
+        self._pause_image: str = info.details["pause_image"]
+
+    @classmethod
+    def of(cls, info: LabInfo) -> KindBackend:
+        """Use a lab that another process brought up."""
+        topology = load(Path(info.topology))
+        return cls(info, topology.model_copy(update={"time_scale": info.time_scale}))
+
+    def prepare(self, cluster: Cluster, progress: Callable[[str], None]) -> None:
+        """Everything runs already."""
+
+    def record(self) -> None:
+        """Start the processes that make the timeline, or start them anew; returns when they record."""
+        for process in (OBSERVER, RECORDER):
+            self._rpc.call("restart", name=process)
+
+    def adapt(self, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """An object of a manifest as it is sent: its pods are lblab's servers."""
+        return pods.adapt(obj, image=self._pause_image, lablet=self.lablet, folder=self._pods_folder)
+
+    @property
+    def announces_by_l2(self) -> bool:
+        """Whether the agents run with Cilium's L2 announcements."""
+        return bool(self._info.details["announces_by_l2"])
+
+    def cpu_times(self) -> dict[int, int]:
+        """CPU time of each process of the lab and of the run that uses it, in clock ticks by PID."""
+        return cpu.times(self._rpc.peer_pid(), *self._rpc.call("hosts").values())
+
+    # -- hosts ------------------------------------------------------------------------------------------------------
+
+    def argv(self, host: str, argv: Sequence[str], *, interactive: bool = False) -> list[str]:
+        """The command line that runs a command in a host's network from outside, with the machine's files."""
+        if os.getuid() == 0:
+            first = self._rpc.peer_pid()
+            enter = ["nsenter", f"--target={first}", "--mount", "--root"]
+            return [*enter, f"--net=/proc/{first}/root/run/netns/{host}", "--", *argv]
+        docker = ["docker", "exec", "--interactive", *(["--tty"] if interactive else []), name_of(self.name, "host")]
+        return [*docker, "chroot", "/host", "nsenter", f"--net=/run/netns/{host}", "--", *argv]
+
+    def node_agent(self, node: str, request: dict[str, Any]) -> Any:
+        """Ask about a node's pods that are lblab's servers, or have one killed or made unready."""
+        if request["op"] == "pods":
+            return {"pods": [self._pod(pod) for pod in self._servers(node)]}
+        if request["op"] == "kill":
+            return self._rpc.call("kill_pod", node=node, pod=request["pod"])
+        if request["op"] == "unready":
+            for pod in self._servers(node):
+                if _name(pod) == request["pod"]:
+                    socket = pods.control_socket(self._pods_folder, pod["metadata"]["uid"])
+                    return control.ask(socket, f"unready {'on' if request['on'] else 'off'}")
+            raise LabError(f"no server of a pod {request['pod']} runs on {node}")
+        raise LabError(f"unknown op {request['op']!r}; there are pods, unready and kill")
+
+    def l2_responder(self, node: str) -> dict[str, Any]:
+        """There is none: Cilium's own BPF program answers.
+
+        Raises:
+            MissingCapability: always.
+        """
+        raise MissingCapability(
+            f"on kind Cilium's BPF program answers ARP on {node}: there is no responder of lblab's to ask"
+        )
+
+    @functools.cached_property
+    def _api(self) -> Cluster:
+        return Cluster(self.kubeconfig)
+
+    @property
+    def _pods_folder(self) -> Path:
+        return self.folder / PODS_FOLDER
+
+    def _servers(self, node: str) -> list[dict[str, Any]]:
+        found = self._api.list("Pod", namespace="", fields={"spec.nodeName": node})
+        return [pod for pod in found if pods.SERVER_LABEL in (pod["metadata"].get("labels") or {})]
+
+    def _pod(self, pod: Mapping[str, Any]) -> dict[str, Any]:
+        metadata, status = pod["metadata"], pod.get("status") or {}
+        states = status.get("containerStatuses") or [{}]
+        return {
+            "namespace": metadata["namespace"],
+            "name": metadata["name"],
+            "ip": status.get("podIP", ""),
+            "control": str(pods.control_socket(self._pods_folder, metadata["uid"])),
+            "restarts": states[0].get("restartCount", 0),
+            "ready": bool(states[0].get("ready")),
+            "terminating": "deletionTimestamp" in metadata,
+        }
+
+    # -- processes --------------------------------------------------------------------------------------------------
+
+    def start(self, process: str) -> int:
+        """Start a process that has ended and wait until it runs; a container that has ended with it is started first.
+
+        What the kubelet or systemd starts is let run; returns when it was started.
+        """
+        host = process.partition("/")[0]
+        if host in self._containers:
+            self._wake(host)
+        if process in (RECORDER, OBSERVER) or self.processes()[process].pid is None:
+            return super().start(process)
+        return self.processes()[process].started_ns or 0
+
+    def _wake(self, host: str) -> None:
+        """Start the container of a host that has ended, and wire it."""
+        engine = self._engine
+        container = engine.containers.get(self._containers[host])
+        if container.status == "running":
+            return
+        container.start()
+        self.join(host)
+        self.record()  # what it recorded of this host was of a network that has gone
+
+    def join(self, host: str) -> None:
+        """Wire the container of a host that has just been started."""
+        kind = "node" if host == names.CONTROL_PLANE or host in self.topology.nodes else "other"
+        first = Containers(self._engine, self.name, self.folder).first_process(self._containers[host])
+        self._rpc.call("join", name=host, pid=first, kind=kind)
+
+    @functools.cached_property
+    def _engine(self) -> Any:
+        return tools.engine()
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Let the lab stay when this process ends; until then it ends with it, however it ends."""
+        if self._reaper is not None:
+            self._reaper.leave()
+
+    def close(self) -> None:
+        """End the lab and remove everything it made; returns when nothing is left."""
+        self._rpc.close()
+        if self._reaper is not None:
+            self._reaper.end()
+        else:
+            reaper.end(self.folder, self._info.pid)
+
+
+def _name(pod: Mapping[str, Any]) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
