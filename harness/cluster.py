@@ -139,6 +139,15 @@ class Cluster(Reader):
         made: Obj = self._http.request("POST", path, body=dict(obj)).json()
         return made
 
+    def would_create(self, obj: Mapping[str, Any]) -> None:
+        """Ask whether an object would be taken, webhooks included, without making it.
+
+        Raises:
+            ApiError: It would not; or a webhook does not answer.
+        """
+        path = self.resource(str(obj["kind"])).path(obj["metadata"].get("namespace"))
+        self._http.request("POST", path, query={"dryRun": "All"}, body=dict(obj))
+
     def replace(self, obj: Mapping[str, Any]) -> Obj:
         """Make an object's content exactly this, whoever wrote its fields; its status and finalizers stay.
 

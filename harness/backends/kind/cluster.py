@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.backends.kind import config, failures, names
+from harness.backends.kind import config, failures, management, names
 from harness.backends.kind.config import Settings
 from harness.backends.kind.tools import Progress, Tools
 from harness.cluster import Cluster
@@ -27,14 +27,16 @@ OnNode = Callable[[str, str], None]
 KUBECONFIG_FILE = "kubeconfig"
 _CONFIG_FILE, _LOG_FILE = "kind-cluster.json", "kind.log"
 #: Seconds for `kind create cluster`. It takes 22 to 32 s for three nodes on two cores (kind-offline/LEARNT.md); kubeadm
-#: itself gives up on a kubelet that does not start after four minutes.
-_CREATED_WITHIN = 480.0
+#: itself gives up on what does not start after eight minutes (config.py).
+_CREATED_WITHIN = 900.0
 #: Seconds for every Node object to be there once kind is done: kubeadm's join waits for most of that.
 _REGISTERED_WITHIN = 30.0
 #: Seconds for a command in a node's container that answers at once.
 _ANSWERS_WITHIN = 30.0
 #: What kind says of a stage that begins or is done, with its emoji and dots cut off.
 _STAGE = re.compile(r"^\s*[•✓]\s*(.*?)[^\w)\]\"']*$")
+#: A pause image in crictl's answer, with its tag.
+_PAUSE = re.compile(r"[\w./:-]+/pause:[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,9 @@ def create(
     on_node: OnNode = lambda name, container: None,
     progress: Progress = lambda _: None,
 ) -> KindCluster:
-    """Run `kind create cluster` for a topology.
+    """Make a cluster for a topology: its management network, then `kind create cluster`.
 
-    The caller has made the management network, and removes the lab when this fails: what is there then is left for it.
+    Whoever calls removes the lab when this fails: what is there then is left for it.
 
     Args:
         tools: Docker and kind.
@@ -87,16 +89,9 @@ def create(
     """
     file, kubeconfig = folder / _CONFIG_FILE, folder / KUBECONFIG_FILE
     file.write_text(json.dumps(config.render(topology, settings), indent=2))
-    name = names.cluster(settings.lab)
+    name = management.make(tools.engine, settings.lab, topology, ipv6=config.family(topology) != "ipv4")
     containers = names.containers(settings.lab, topology.nodes)
-    argv: list[str | Path] = [
-        tools.kind,
-        "create",
-        "cluster",
-        f"--name={name}",
-        f"--config={file}",
-        f"--kubeconfig={kubeconfig}",
-    ]
+    options = [f"--name={name}", f"--config={file}", f"--kubeconfig={kubeconfig}", "--retain"]
     log = folder / _LOG_FILE
     with _watching(tools.engine, name, containers, on_node) as watch, log.open("w") as lines:
 
@@ -107,8 +102,10 @@ def create(
 
         # --retain: what went wrong is in the nodes; whoever called removes them
         done = tools.run(
-            *argv,
-            "--retain",
+            tools.kind,
+            "create",
+            "cluster",
+            *options,
             within=_CREATED_WITHIN,
             env=environment(name, topology),
             on_line=line,
@@ -158,7 +155,7 @@ def _adopt(cluster: Cluster, topology: Topology) -> None:
 
 def _pause_image(tools: Tools, container: str) -> str:
     done = tools.run(tools.docker, "exec", container, "crictl", "images", "-o", "json", within=_ANSWERS_WITHIN)
-    tags = re.findall(r'"([^"\s]*/pause:[^"\s]+)"', done.text)
+    tags = _PAUSE.findall(done.text)
     if not tags:
         raise LabError(f"the image of {container} holds no pause image", hint=done.last(2) or "crictl images")
     return str(tags[0])

@@ -24,6 +24,9 @@ from harness.topology import Topology
 #: (KEP-4603, alpha and off since 1.32).
 _RESTART_PERIOD_SINCE = 32
 _API_PORT = 6443
+#: kubeadm waits so long for each part of the control plane and for kubelets; its four minutes were nearly used up when
+#: builds kept both cores of a machine busy (load average 45).
+_PATIENCE = "8m0s"
 
 Json = dict[str, Any]
 
@@ -105,8 +108,21 @@ def _cluster(topology: Topology) -> list[str]:
         "node-monitor-grace-period": f"{topology.cluster.node_monitor_grace_seconds}s",
         "node-monitor-period": "1s",
     }
-    patch = {"kind": "ClusterConfiguration", "controlPlaneEndpoint": endpoint(topology)}
-    return _versions(patch, ("controllerManager", "extraArgs"), manager)
+    patch: Json = {"kind": "ClusterConfiguration", "controlPlaneEndpoint": endpoint(topology)}
+    old = {"kind": "ClusterConfiguration", "apiVersion": "kubeadm.k8s.io/v1beta3"}
+    return [
+        *_versions(patch, ("controllerManager", "extraArgs"), manager),
+        json.dumps({**old, "apiServer": {"timeoutForControlPlane": _PATIENCE}}),
+        *(json.dumps({**new, "apiVersion": "kubeadm.k8s.io/v1beta4"}) for new in _timeouts()),
+    ]
+
+
+def _timeouts() -> list[Json]:
+    kubelet = {"kubeletHealthCheck": _PATIENCE}
+    return [
+        {"kind": "InitConfiguration", "timeouts": {**kubelet, "controlPlaneComponentHealthCheck": _PATIENCE}},
+        {"kind": "JoinConfiguration", "timeouts": {**kubelet, "tlsBootstrap": _PATIENCE}},
+    ]
 
 
 def _kubelet(topology: Topology, minor: int) -> str:

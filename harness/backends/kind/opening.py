@@ -9,13 +9,27 @@ from __future__ import annotations
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness import binaries
 from harness.backends import registry
 from harness.backends.base import Backend
-from harness.backends.kind import cilium, cluster, config, frr, images, metallb, names, plan, reaper, removal, tools
+from harness.backends.kind import (
+    cilium,
+    cluster,
+    config,
+    frr,
+    images,
+    metallb,
+    names,
+    plan,
+    preparation,
+    reaper,
+    removal,
+    tools,
+)
 from harness.backends.kind.backend import KindBackend, stand_ins
 from harness.backends.kind.containers import Containers, name_of
 from harness.backends.kind.reaper import Reaper
@@ -77,40 +91,45 @@ class _Assembly:
         used = tools.provide(self._folder, build=request.build, progress=progress)
         self._provenance |= used.provenance
         removal.refuse_foreign(used.engine, request.name)
-        plan_of_images = images.plan(
-            used, self._topology, request.kind, cilium=request.cilium_version, metallb=request.metallb_version
+        prepared = preparation.prepare(
+            used,
+            self._topology,
+            replace(request.kind, metallb_manifest=request.metallb_manifest or request.kind.metallb_manifest),
+            self._folder,
+            cilium_version=request.cilium_version,
+            metallb_version=request.metallb_version,
+            progress=progress,
         )
-        self._provenance |= plan_of_images.provenance
-        self._stage("images")
+        self._provenance |= prepared.provenance
+        self._stage("prepared")
         progress("routers, clients, switches")
         containers = Containers(used.engine, request.name, self._folder)
-        found = self._routers(containers, plan_of_images.frr)
-        self._lab_host(containers, plan_of_images.node, found)
+        found = self._routers(containers, prepared.frr)
+        self._lab_host(containers, prepared.node, found)
         self._stage("wiring")
         progress("the cluster")
         made = cluster.create(
             used,
-            lab=request.name,
-            topology=self._topology,
-            folder=self._folder,
-            images=plan_of_images,
-            mounts=(self._folder / plan.PODS_FOLDER, self._lablet.parent),
+            self._topology,
+            config.Settings(
+                lab=request.name,
+                image=prepared.node,
+                minor=prepared.minor,
+                kube_proxy=prepared.kube_proxy,
+                mounts=(self._folder / plan.PODS_FOLDER, self._lablet.parent),
+            ),
+            self._folder,
             on_node=lambda node, container: self._join(containers, node, container, "node"),
-            options=request.kind,
             progress=progress,
         )
         _inner_kubeconfig(self._folder, config.endpoint(self._topology))
         self._stage("cluster")
-        progress(f"Cilium {request.cilium_version}")
-        self._provenance |= cilium.install(
-            used, made, self._topology, request.cilium_version, request.kind, images=plan_of_images, progress=progress
-        )
+        images.load_into_nodes(used, made.name, prepared.images, progress)
+        self._stage("images")
+        cilium.install(used, made, prepared.cilium, request.cilium_version, progress)
         self._stage("cilium")
-        if request.metallb_version is not None:
-            progress(f"MetalLB {request.metallb_version}")
-            self._provenance |= metallb.install(
-                used, made, self._topology, request.metallb_version, request.kind, progress=progress
-            )
+        if prepared.metallb is not None:
+            metallb.install(used, made, prepared.metallb, progress)
             self._stage("metallb")
         return self._backend(used, made)
 
