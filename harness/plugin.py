@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from harness.backends.kind import doors
 from harness.errors import LblabError, MissingCapability, Untrusted, UserError
 from harness.testing import explain, results, summary, timelines
 from harness.testing.pool import LabFacts, LabPool, Settings, Timers
@@ -70,6 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="quick",
         help="BGP timers: cut down to hold 3 s, restart 6 s (quick, default), or the manifests' own",
     )
+    doors.add_to_pytest(group)
     group.addoption("--runs", type=int, default=1, metavar="N", help="runs of each measurement (default 1)")
     group.addoption("--keep-lab", action="store_true", help="leave labs up; the first failed scenario's as it failed")
     group.addoption("--no-build", action="store_true", help="fail instead of building missing programs")
@@ -93,8 +95,6 @@ def pytest_configure(config: pytest.Config) -> None:
     known: set[Path] = set()
     config.stash[_facts] = facts
     config.stash[_checked] = known
-    if config.getoption("lab_backend") == "kind":
-        raise pytest.UsageError("the kind backend is not built yet: use --lab-backend netns")
     if _worker(config) is not None:
         return
     with _usage_errors():
@@ -109,6 +109,7 @@ def pytest_configure(config: pytest.Config) -> None:
             from harness.metallb import versions as metallb
 
             metallb.resolve(config.getoption("metallb_version"))
+        doors.of_pytest(config)
         if config.getoption("topology") is not None:
             _check(config, {find_topology(config.getoption("topology"), config.rootpath)})
 
@@ -217,6 +218,7 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
         metallb_version=config.getoption("metallb_version"),
         metallb_manifest=Path(given).resolve() if (given := config.getoption("metallb_manifest")) else None,
         manifests=tuple(Path(path).resolve() for path in config.getoption("manifests")),
+        kind=doors.of_pytest(config),
         name=config.getoption("lab_name"),
         build=not config.getoption("no_build"),
         keep=config.getoption("keep_lab"),

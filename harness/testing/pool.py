@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.backends.kind.options import KindOptions
 from harness.errors import LabError, LblabError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Settings:
         metallb_version: Exact version, minor, or "auto".
         metallb_manifest: A file with MetalLB's CRDs, instead of those of its Go types.
         manifests: Applied instead of the topology's own, if any.
+        kind: What only labs of kind have.
         name: Name of the lab, if one was asked for.
         build: Whether missing binaries are built.
         keep: Whether labs stay when the run is over.
@@ -47,6 +49,7 @@ class Settings:
     metallb_version: str = "auto"
     metallb_manifest: Path | None = None
     manifests: tuple[Path, ...] = ()
+    kind: KindOptions = field(default_factory=KindOptions)
     name: str | None = None
     build: bool = True
     keep: bool = False
@@ -210,6 +213,7 @@ class LabPool:
                 metallb_version=settings.metallb_version,
                 metallb_manifest=settings.metallb_manifest,
                 manifests=settings.manifests,
+                kind=settings.kind,
                 name=name,
                 build=settings.build,
                 timers=timers,

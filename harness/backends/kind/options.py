@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import yamlfile
 from harness.errors import UserError
 
 
@@ -65,6 +64,8 @@ def values(path: Path) -> dict[str, object]:
     Raises:
         UserError: It is not there, is no YAML, or is no mapping; with file and line.
     """
+    from harness import yamlfile  # pytest's plugin reads this module in every run on the machine
+
     documents = yamlfile.load_file(path)
     if not documents:
         return {}
