@@ -96,6 +96,8 @@ def _server(containers: list[Obj], image: str, lablet: Path, folder: Path) -> Ob
         **({"ports": ports} if ports else {}),
         "image": image,
         "imagePullPolicy": "IfNotPresent",
+        # the pause image's own user may not listen on port 80
+        "securityContext": {**(first.get("securityContext") or {}), "runAsUser": 0},
         "command": ["/lablet"],
         "args": arguments,
         "env": env,
