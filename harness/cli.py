@@ -13,6 +13,7 @@ from harness.commands import (
     fault,
     graph,
     hosts,
+    images,
     labs,
     objects,
     probe,
@@ -44,6 +45,7 @@ app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
 app.command()(timeline.timeline)
 app.command()(graph.graph)
+app.add_typer(images.app, name="images")
 app.command()(labs.down)
 app.command("list")(labs.list_)
 app.command()(doctor.doctor)

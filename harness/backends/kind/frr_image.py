@@ -40,20 +40,28 @@ def choose(engine: docker.DockerClient, chosen: KindOptions, base: str, progress
         MissingCapability: There is none, and none can be pulled or built.
     """
     version = chosen.frr_version
-    if version is not None and not _ASKED.fullmatch(version):
-        raise UserError(f'"{version}" is not an FRR version', hint='as "10.3" or "10.3.1"')
-    named = chosen.frr_image or os.environ.get(VARIABLE)
-    if named:
-        return named
-    if here := _local(engine, version):
-        return here
-    official = f"{_OFFICIAL}:{version if version and version.count('.') == 2 else _newest(version)}"
+    official, sure = first_choice(engine, chosen)
+    if sure:
+        return official
     progress(f"pulling {official}")
     try:
         images.pull(engine, official)
     except LabError as refused:
         return _build(engine, version, base, f"{official} cannot be pulled: {refused.message}", progress)
     return official
+
+
+def first_choice(engine: docker.DockerClient, chosen: KindOptions) -> tuple[str, bool]:
+    """The image that is tried first, and whether it is settled: it was named, or is here.
+
+    Raises:
+        UserError: The version is none.
+    """
+    version = chosen.frr_version
+    if version is not None and not _ASKED.fullmatch(version):
+        raise UserError(f'"{version}" is not an FRR version', hint='as "10.3" or "10.3.1"')
+    named = chosen.frr_image or os.environ.get(VARIABLE) or _local(engine, version)
+    return named or f"{_OFFICIAL}:{_newest(version)}", named is not None
 
 
 def dockerfile(version: str | None, base: str) -> str:
@@ -94,7 +102,9 @@ def _local(engine: docker.DockerClient, version: str | None) -> str | None:
 
 def _newest(version: str | None) -> str:
     """The release of FRR's own images that a version such as 10.2 stands for: its first patch release."""
-    return _VERSION if version is None or _VERSION.startswith(f"{version}.") else f"{version}.1"
+    if version is None or _VERSION.startswith(f"{version}."):
+        return _VERSION
+    return version if version.count(".") == 2 else f"{version}.1"
 
 
 def _build(engine: docker.DockerClient, version: str | None, base: str, why: str, progress: Progress) -> str:

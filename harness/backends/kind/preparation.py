@@ -24,6 +24,8 @@ NODE_VARIABLE = "LBLAB_KIND_IMAGE"
 #: (kind, pkg/apis/config/defaults/image.go).
 NODE_IMAGE = "kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a"
 _NODE_REPOSITORY = "kindest/node"
+#: What charts are told of a cluster while nobody has looked into the nodes' image.
+_KUBERNETES, _ALL_CAPABILITIES = "1.34.0", -1
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,27 @@ def prepare(
     return Prepared(
         node, kubernetes, frr, proxy, release, other, (Image(node, "node"), *dict.fromkeys(rest)), identities
     )
+
+
+def needed(
+    tools: Tools,
+    topology: Topology,
+    chosen: KindOptions,
+    folder: Path,
+    *,
+    cilium_version: str,
+    metallb_version: str | None,
+) -> list[Image]:
+    """The images that a run needs, without having any of them; arguments and errors as of `prepare`."""
+    chosen.check()
+    node = choose_node(tools.engine, chosen)
+    release = cilium.prepare(tools, topology, cilium_version, chosen, folder, _KUBERNETES, _ALL_CAPABILITIES)
+    found = [Image(node, "node"), Image(frr_image.first_choice(tools.engine, chosen)[0], "router")]
+    found += [Image(name, "cilium") for name in release.images]
+    if metallb_version is not None:
+        other = metallb.prepare(tools, topology, metallb_version, chosen, folder, _KUBERNETES)
+        found += [Image(name, "metallb") for name in other.images]
+    return list(dict.fromkeys(found))
 
 
 def choose_node(engine: docker.DockerClient, chosen: KindOptions) -> str:
