@@ -9,6 +9,7 @@ import typer
 
 from harness.commands import (
     build,
+    conform,
     doctor,
     fault,
     graph,
@@ -45,6 +46,7 @@ app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
 app.command()(timeline.timeline)
 app.command()(graph.graph)
+app.command()(conform.conform)
 app.add_typer(images.app, name="images")
 app.command()(labs.down)
 app.command("list")(labs.list_)

@@ -30,7 +30,7 @@ from harness.node import Node
 from harness.observe import listed
 from harness.peers import check_peers
 from harness.process import Process
-from harness.reset import Baseline
+from harness.reset import Baseline, clear
 from harness.router import Router
 from harness.routing import integrated
 from harness.service import Service
@@ -42,8 +42,8 @@ from harness.wait import steady, until
 
 __all__ = ["Lab", "attach", "open_lab"]
 
-#: Seconds for sessions, routes and pods to come up once everything is applied. Cilium's connect delay is 1 to 2 s; a
-#: node whose first attempt fails waits for its connect-retry timer (facts/cilium.md 3.3).
+#: Seconds for sessions and routes to come up once everything is applied. Cilium's connect delay is 1 to 2 s; a node
+#: whose first attempt fails waits for its connect-retry timer (facts/cilium.md 3.3). How long pods take is the backend's.
 _CONVERGED_WITHIN = 60.0
 
 #: Of the timeline of a lab that did not come up.
@@ -302,6 +302,22 @@ class Lab:
             raise LblabError("reset needs a state to come back to", hint="call mark_clean() first")
         return self.undo_faults() + self._baseline.restore(self)
 
+    def hand_over(self, request: Request) -> Backend | None:
+        """End this lab; what it took long to make becomes part of another one, where it fits.
+
+        Returns:
+            The other lab's backend; None when nothing fits, and then nothing of this one is left.
+        """
+        try:
+            self.undo_faults()
+            clear(self)
+            made = self.backend.take_over(request)
+        except LblabError:
+            made = None
+        if made is None:
+            self.close()
+        return made
+
     def close(self) -> None:
         """End the lab and remove everything it made."""
         for injected in list(self.faults):
@@ -337,6 +353,7 @@ def open_lab(
     metallb_version: str | None = None,
     metallb_manifest: Path | None = None,
     kind: KindOptions | None = None,
+    instead_of: Lab | None = None,
 ) -> Lab:
     """Bring a lab up and apply the manifests; returns when the chain to every announced service is up.
 
@@ -355,6 +372,8 @@ def open_lab(
             the topology asks for it.
         metallb_manifest: A file with MetalLB's CustomResourceDefinitions, served instead of those of its Go types.
         kind: The choices that only a lab of kind has.
+        instead_of: A lab of this process that is not needed any more: it is ended, and what it took long to make is
+            used again where it fits.
 
     Raises:
         UserError: for bad input.
@@ -378,22 +397,20 @@ def open_lab(
         if settings.frr_config is not None:
             for number, line in integrated.split(settings.frr_config.read_text()).unused:
                 progress(f"{router}: {settings.frr_config}:{number} is left out, lblab does not run it: {line.strip()}")
-    made = opening.create(
-        backend,
-        Request(
-            name=name or f"{topology.name[:20]}-{os.getpid()}",
-            topology=topology,
-            topology_file=path,
-            cilium_version=version,
-            metallb_version=None if with_metallb is None else str(with_metallb),
-            metallb_manifest=metallb_manifest,
-            objects=objects,
-            owned=owner == "process",
-            build=build,
-            progress=progress,
-            kind=kind or KindOptions(),
-        ),
+    request = Request(
+        name=name or f"{topology.name[:20]}-{os.getpid()}",
+        topology=topology,
+        topology_file=path,
+        cilium_version=version,
+        metallb_version=None if with_metallb is None else str(with_metallb),
+        metallb_manifest=metallb_manifest,
+        objects=objects,
+        owned=owner == "process",
+        build=build,
+        progress=progress,
+        kind=kind or KindOptions(),
     )
+    made = (None if instead_of is None else instead_of.hand_over(request)) or opening.create(backend, request)
     lab = Lab(made, applied=objects, quickened=quickened)
     try:
         made.prepare(lab.cluster, progress)
@@ -403,7 +420,7 @@ def open_lab(
         # not sooner: until here the lab's own programs keep every core busy, and then Cilium waits before it connects
         made.record()
         try:
-            lab.converge()
+            lab.converge(within=made.comes_up_within)
         except WaitTimeout as error:
             happened = timeline_text.render(lab.timeline.events(), at_most=_LINES_OF_A_FAILED_START)
             raise LabError(f"{error.message}; the logs are gone with the lab, its timeline was:\n{happened}") from None

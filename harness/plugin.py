@@ -76,6 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--keep-lab", action="store_true", help="leave labs up; the first failed scenario's as it failed")
     group.addoption("--no-build", action="store_true", help="fail instead of building missing programs")
     group.addoption("--lab-results", metavar="FILE.jsonl", help="write a JSON line for each lab and scenario")
+    group.addoption("--lab-attach", metavar="NAME", help="kind: use the cluster of a lab that runs, and let it stay")
     group.addoption(
         "--lab-name", metavar="NAME", help="name of the lab (with xdist and for further labs: its beginning)"
     )
@@ -223,6 +224,7 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
         build=not config.getoption("no_build"),
         keep=config.getoption("keep_lab"),
         worker=_worker(config),
+        attach=config.getoption("lab_attach"),
     )
 
     def on_up(facts: LabFacts, provenance: Mapping[str, Any]) -> None:

@@ -43,6 +43,8 @@ _METALLB_KINDS = tuple(
 _BACK_WITHIN = 30.0
 #: Secrets and Services that the control plane makes for itself.
 _FOREIGN = {("services", "default", "kubernetes")}
+#: Namespaces in which Kubernetes' own kinds are the cluster's: its parts, Cilium's and MetalLB's where they are pods.
+_SYSTEM = frozenset({"kube-system", "kube-public", "local-path-storage", "cilium-secrets", "metallb-system"})
 
 
 @dataclass(frozen=True)
@@ -175,13 +177,22 @@ def _pods(lab: Lab, node: str) -> list[Obj] | None:
     return found
 
 
+def clear(lab: Lab) -> list[str]:
+    """Delete every object that a user or a scenario has made, the last kind first; says what there was."""
+    done = []
+    for (kind, namespace, name), obj in reversed(_objects(lab).items()):
+        lab.cluster.delete(kind, name, namespace=namespace or None)
+        done.append(f"{obj['kind']} {name}")
+    return done
+
+
 def _objects(lab: Lab) -> dict[Key, Obj]:
     found: dict[Key, Obj] = {}
     for kind in (*(_METALLB_KINDS if lab.metallb_version else ()), *_KINDS):
         for obj in listed(lab.cluster, kind):
             metadata = obj["metadata"]
             key = (kind, metadata.get("namespace", ""), metadata["name"])
-            if key not in _FOREIGN:
+            if key not in _FOREIGN and not (kind.partition(".")[2] in ("", "apps") and key[1] in _SYSTEM):
                 found[key] = _meant(obj)
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from harness.backends.request import Request
     from harness.cluster import Cluster
     from harness.topology import Topology
 
@@ -67,6 +68,8 @@ class Backend(Protocol):
 
     #: "netns" or "kind".
     kind: str
+    #: Seconds for everything to run, pods included, once the manifests of a new lab are applied.
+    comes_up_within: float
     #: The kubelet's name among the processes of a node.
     kubelet: str
     name: str
@@ -85,6 +88,13 @@ class Backend(Protocol):
     stages: Mapping[str, float]
     #: lblab's own program for servers and probes, as the lab's hosts see it.
     lablet: Path
+
+    def take_over(self, request: Request) -> Backend | None:
+        """Make another lab of what this one took long to make, where it fits; this one is over then. None: it does not.
+
+        Raises:
+            LabError: when the other lab does not come up. Nothing is left behind.
+        """
 
     def prepare(self, cluster: Cluster, progress: Callable[[str], None]) -> None:
         """Do what the running cluster still needs before the user's manifests."""

@@ -23,6 +23,8 @@ Timers = Literal["quick", "manifest"]
 
 #: A lab's name is a DNS label of at most this many characters (harness.backends.registry).
 _NAME_LENGTH = 32
+#: Backends whose labs take minutes to come up.
+_COSTLY = frozenset({"kind"})
 #: Seconds of silence after which a line of progress is shown; a build tells one every five seconds or so.
 _SILENCE = 4.0
 
@@ -42,6 +44,7 @@ class Settings:
         build: Whether missing binaries are built.
         keep: Whether labs stay when the run is over.
         worker: The xdist worker's id, None without xdist.
+        attach: A running lab whose cluster is used for the first lab, and which stays when the run is over.
     """
 
     backend: str = "netns"
@@ -54,6 +57,7 @@ class Settings:
     build: bool = True
     keep: bool = False
     worker: str | None = None
+    attach: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,18 +134,18 @@ class LabPool:
         Args:
             topology: The topology file.
             timers: "quick", or the manifests' own.
-            fresh: A lab of its own, whatever the shared one is.
+            fresh: A lab of its own, whatever the shared one is. Where labs take minutes to come up it is the shared one
+                all the same, which is replaced by a new one if it does not come back clean.
 
         Raises:
             LblabError: It could not be brought up. What failed once is not tried again in this run: a hundred scenarios
                 would fail one by one for the same reason.
         """
-        if fresh:
+        if fresh and self._settings.backend not in _COSTLY:
             return self._open(topology, timers)
         if self._shared is not None and self._shared[0] == (topology, timers):
             return self._shared[1]
-        self._retire()
-        lab = self._open(topology, timers)
+        lab = self._open(topology, timers, instead_of=self._retire())
         self._shared = ((topology, timers), lab)
         return lab
 
@@ -180,22 +184,36 @@ class LabPool:
         Returns:
             The labs that stay.
         """
-        self._retire()
+        lab = self._retire()
+        if lab is not None and self._settings.attach is None:
+            lab.close()
         return list(self._kept)
 
-    def _retire(self) -> None:
+    def _retire(self) -> Lab | None:
+        """Part with the shared lab; gives it if it is to be ended."""
         if self._shared is None:
-            return
+            return None
         _, lab = self._shared
         self._shared = None
-        if self._settings.keep:
-            self._kept.append(lab)
-        else:
-            lab.close()
+        if not self._settings.keep:
+            return lab
+        self._kept.append(lab)
+        return None
 
-    def _open(self, topology: Path, timers: Timers) -> Lab:
+    def _attached(self) -> Lab | None:
+        """The running lab that the run is to use, the first time that it needs one."""
+        if self._settings.attach is None or self._count:
+            return None
+        from harness.lab import attach
+
+        return attach(self._settings.attach)
+
+    def _open(self, topology: Path, timers: Timers, *, instead_of: Lab | None = None) -> Lab:
         if topology in self._broken:
+            if instead_of is not None:
+                instead_of.close()
             raise self._broken[topology]
+        instead_of = instead_of or self._attached()
         opener = self._opener
         if opener is None:
             from harness.lab import open_lab
@@ -203,6 +221,7 @@ class LabPool:
             opener = open_lab
         settings = self._settings
         self._count += 1
+        more: dict[str, Any] = {} if instead_of is None else {"instead_of": instead_of}
         name = lab_name(settings.name, topology.stem, settings.worker, os.getpid(), self._count)
         start = time.monotonic()
         try:
@@ -219,6 +238,7 @@ class LabPool:
                 timers=timers,
                 owner="none" if settings.keep else "process",
                 progress=_seldom(lambda stage: self._progress(f"{name}: {stage}")),
+                **more,
             )
         except LblabError as error:
             self._broken[topology] = error
@@ -231,8 +251,8 @@ class LabPool:
         seconds = time.monotonic() - start
         metallb = f", MetalLB {lab.metallb_version}" if lab.metallb_version else ""
         self._progress(f"{name}: up in {seconds:.1f} s, Cilium {lab.cilium_version}{metallb}")
-        self.facts[name] = facts_of(lab, seconds, settings.worker)
-        self._on_up(self.facts[name], lab.backend.provenance)
+        self.facts[lab.name] = facts_of(lab, seconds, settings.worker)
+        self._on_up(self.facts[lab.name], lab.backend.provenance)
         return lab
 
 

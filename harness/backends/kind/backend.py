@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.backends.base import Backend
 from harness.backends.hosted import HostedBackend
 from harness.backends.kind import names, pods, reaper, tools
 from harness.backends.kind.containers import Containers, name_of
@@ -16,6 +18,7 @@ from harness.backends.kind.reaper import Reaper
 from harness.backends.netns import cpu
 from harness.backends.netns.plan_timeline import OBSERVER, RECORDER
 from harness.backends.registry import LabInfo
+from harness.backends.request import Request
 from harness.cluster import Cluster
 from harness.errors import LabError, MissingCapability
 from harness.topology import Topology, load
@@ -39,12 +42,16 @@ class KindBackend(HostedBackend):
     """One lab on a kind cluster."""
 
     kind = "kind"
+    #: The first pods of a cluster wait for Cilium to compile their datapath: a minute and more on two busy cores.
+    comes_up_within = 240.0
     kubelet = "kubelet"
 
     def __init__(self, info: LabInfo, topology: Topology, own: Reaper | None = None) -> None:
         super().__init__(info, topology)
-        self._info = info
-        self._reaper = own
+        self.info = info
+        #: What the backend knows of its containers and images.
+        self.details: Mapping[str, Any] = info.details
+        self.reaper = own
         self._containers: Mapping[str, str] = info.details["containers"]
         self._pause_image: str = info.details["pause_image"]
 
@@ -53,6 +60,15 @@ class KindBackend(HostedBackend):
         """Use a lab that another process brought up."""
         topology = load(Path(info.topology))
         return cls(info, topology.model_copy(update={"time_scale": info.time_scale}))
+
+    def take_over(self, request: Request) -> Backend | None:
+        """Make another lab of this one's cluster, where it fits; this one is over then."""
+        from harness.backends.kind import opening
+
+        if opening.fingerprint(request) != self.details["fingerprint"]:
+            return None
+        self._rpc.close()
+        return opening.take_over(self, replace(request, name=self.name))
 
     def prepare(self, cluster: Cluster, progress: Callable[[str], None]) -> None:
         """Everything runs already."""
@@ -69,7 +85,7 @@ class KindBackend(HostedBackend):
     @property
     def announces_by_l2(self) -> bool:
         """Whether the agents run with Cilium's L2 announcements."""
-        return bool(self._info.details["announces_by_l2"])
+        return bool(self.details["announces_by_l2"])
 
     def cpu_times(self) -> dict[int, int]:
         """CPU time of each process of the lab and of the run that uses it, in clock ticks by PID."""
@@ -173,16 +189,16 @@ class KindBackend(HostedBackend):
 
     def leave(self) -> None:
         """Let the lab stay when this process ends; until then it ends with it, however it ends."""
-        if self._reaper is not None:
-            self._reaper.leave()
+        if self.reaper is not None:
+            self.reaper.leave()
 
     def close(self) -> None:
         """End the lab and remove everything it made; returns when nothing is left."""
         self._rpc.close()
-        if self._reaper is not None:
-            self._reaper.end()
+        if self.reaper is not None:
+            self.reaper.end()
         else:
-            reaper.end(self.folder, self._info.pid)
+            reaper.end(self.folder, self.info.pid)
 
 
 def _name(pod: Mapping[str, Any]) -> str:

@@ -38,6 +38,10 @@ class KindChanges(Changes):
         self._others = others
         self._found = found
 
+    def replace(self, spec: HostSpec) -> None:
+        """From now on be about another wiring; the faults of the one before are over."""
+        self._spec = spec
+
     def _processes(self, host: str) -> set[int]:
         if host in self._nodes:
             # the kernel ends everything in its PID namespace with it, pods included

@@ -69,6 +69,25 @@ def of_pytest(config: pytest.Config) -> KindOptions:
     return build(**{one.name: config.getoption(one.name) for one in ALL})
 
 
+def as_arguments(**given: Any) -> list[str]:
+    """Write options as pytest takes them, for a run that is a process of its own.
+
+    Args:
+        given: Options by their names in Python, as of `build`; they are looked at there, too.
+
+    Raises:
+        UserError: One of them cannot be used.
+    """
+    build(**given)
+    found = []
+    for one in ALL:
+        value = given.get(one.name)
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            if part is not None:
+                found.append(f"{one.flag}={part}")
+    return found
+
+
 def build(
     *,
     kind_image: str | None = None,

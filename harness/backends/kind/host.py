@@ -56,6 +56,8 @@ class Host:
             "hosts": lambda _: (self.hosts(), None),
             "join": lambda r: (self.join(r["name"], r["pid"], r["kind"]), None),
             "boot": lambda _: (self.boot(), None),
+            "clear": lambda _: (self.clear(), None),
+            "rewire": lambda _: (self.rewire(), None),
             "socket": lambda r: (None, self._socket(r)),
             "processes": lambda _: ([*self._supervisor.table(), *self._found.table(self._supervisor.log)], None),
             "start": lambda r: (self._of(r["name"]).start(r["name"]), None),
@@ -95,6 +97,26 @@ class Host:
         self._supervisor.boot()
         self._supervisor.wait_booted()
         return time.monotonic() - start
+
+    def clear(self) -> list[str]:
+        """End the lab host's own processes and forget the hosts that are no nodes: another wiring follows."""
+        self._changes.take_back()
+        self._supervisor.replace(())
+        gone = [host for host, _ in self._others.items()]
+        for host in gone:
+            del self._others[host]
+            places.unbind(host)
+        return gone
+
+    def rewire(self) -> list[str]:
+        """Take the wiring that is written down now; the nodes stay where they are."""
+        after = HostSpec.load(self._folder / SPEC_FILE)
+        nodes = [node for node, _ in self._nodes.items()]
+        network.rewire(self._spec, after, nodes)
+        self._spec = after
+        self._changes.replace(after)
+        self._supervisor.replace(after.processes)
+        return nodes
 
     def restart(self, name: str) -> dict[str, int]:
         """End one of the lab host's own processes, if it runs, and start it again."""

@@ -6,8 +6,11 @@ runs in it, the topology's addresses are there.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -33,16 +36,17 @@ from harness.backends.kind import (
 from harness.backends.kind.backend import KindBackend, stand_ins
 from harness.backends.kind.containers import Containers, name_of
 from harness.backends.kind.reaper import Reaper
-from harness.backends.kind.tools import Tools
 from harness.backends.netns import plan_routers
 from harness.backends.netns.host import SOCKET_FILE, SPEC_FILE
 from harness.backends.netns.rpc import Client
 from harness.backends.netns.spec import LOG_FOLDER
 from harness.backends.registry import LabInfo
 from harness.backends.request import Request
+from harness.cluster import Cluster
 from harness.errors import LabError
 from harness.routing.daemons import Frr
 from harness.timeline import journal
+from harness.topology import Topology
 from harness.wait import until
 
 #: Seconds for the lab host to answer: Python starts in a container.
@@ -71,10 +75,50 @@ def create(request: Request) -> Backend:
         raise
 
 
+def fingerprint(request: Request) -> str:
+    """What of a lab its cluster is made for; two labs of one fingerprint can have the same cluster, one after another.
+
+    Routers, clients, switches and manifests are not part of it: they are lblab's own.
+    """
+    topology = request.topology
+    decisive = {
+        "control plane": topology.control_plane.model_dump(mode="json"),
+        "nodes": {
+            name: node.model_dump(mode="json", include={"network", "address"}) for name, node in topology.nodes.items()
+        },
+        "subnets": {network: topology.networks[network].model_dump(mode="json") for network in _inhabited(topology)},
+        "cluster": topology.cluster.model_dump(mode="json"),
+        "cilium": [request.cilium_version, topology.cilium.model_dump(mode="json")],
+        "metallb": [request.metallb_version, topology.metallb and topology.metallb.model_dump(mode="json")],
+        "options": str(request.kind),
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _inhabited(topology: Topology) -> set[str]:
+    return {topology.control_plane.network, *(node.network for node in topology.nodes.values())}
+
+
+def take_over(before: KindBackend, request: Request) -> Backend:
+    """Make a lab of the cluster of another one of the same fingerprint, which is over: routers, clients, wiring.
+
+    Raises:
+        UserError: for bad input.
+        LabError: when a part does not come up. Nothing is left behind.
+    """
+    try:
+        return _Assembly(request, before.folder, before.reaper, before.lablet, {}).take_over(before)
+    except BaseException:
+        before.close()
+        raise
+
+
 class _Assembly:
     """The steps by which a lab comes up, and what each leaves for the next."""
 
-    def __init__(self, request: Request, folder: Path, own: Reaper, lablet: Path, of_lablet: dict[str, Any]) -> None:
+    def __init__(
+        self, request: Request, folder: Path, own: Reaper | None, lablet: Path, of_lablet: dict[str, Any]
+    ) -> None:
         self._request = request
         self._folder = folder
         self._reaper = own
@@ -104,6 +148,8 @@ class _Assembly:
         self._stage("prepared")
         progress("routers, clients, switches")
         containers = Containers(used.engine, request.name, self._folder)
+        (self._folder / LOG_FOLDER).mkdir(mode=0o700)
+        (self._folder / plan.PODS_FOLDER).mkdir(mode=0o777)
         found = self._routers(containers, prepared.frr)
         self._lab_host(containers, prepared.node, found)
         self._stage("wiring")
@@ -131,12 +177,48 @@ class _Assembly:
         if prepared.metallb is not None:
             metallb.install(used, made, prepared.metallb, progress)
             self._stage("metallb")
-        return self._backend(used, made)
+        details = {
+            "containers": {**made.nodes, **self._others()},
+            "images": {"node": prepared.node, "frr": prepared.frr},
+            "pause_image": made.pause_image,
+            "kubernetes": made.kubernetes,
+            "announces_by_l2": bool(self._topology.cilium.l2announcements.enabled),
+            "fingerprint": fingerprint(request),
+        }
+        return self._backend(self._reaper.pid if self._reaper else 0, details)
+
+    def take_over(self, before: KindBackend) -> Backend:
+        """Do what another lab of the same cluster still needs."""
+        request, engine = self._request, tools.engine()
+        self._provenance = dict(before.provenance)
+        images_ = before.details["images"]
+        containers = Containers(engine, request.name, self._folder)
+        request.progress("routers, clients, switches")
+        for host in self._rpc.call("clear"):
+            containers.get(name_of(request.name, host)).remove(force=True)
+        for left in ("frr", "arp"):
+            shutil.rmtree(self._folder / left, ignore_errors=True)
+        found = self._routers(containers, images_["frr"])
+        self._plan(found)
+        self._rpc.call("rewire")
+        self._hosts(containers, images_["node"])
+        self._stage("wiring")
+        self._relabel(before)
+        self._stage("cluster")
+        nodes = {name: before.details["containers"][name] for name in (names.CONTROL_PLANE, *self._topology.nodes)}
+        details = {**before.details, "containers": {**nodes, **self._others()}}
+        return self._backend(before.info.pid, details)
+
+    def _relabel(self, before: KindBackend) -> None:
+        """Give the nodes this topology's labels in place of the other one's."""
+        api = Cluster(before.kubeconfig)
+        for name, node in self._topology.nodes.items():
+            gone = dict.fromkeys(before.topology.nodes[name].labels)
+            api.label("Node", name, {**gone, **node.labels})
+        api.close()
 
     def _routers(self, containers: Containers, image: str) -> Frr:
         """Start routers' containers, and look at what FRR they have."""
-        (self._folder / LOG_FOLDER).mkdir(mode=0o700)
-        (self._folder / plan.PODS_FOLDER).mkdir(mode=0o777)
         found: Frr | None = None
         for router, settings in self._topology.routers.items():
             folder = plan_routers.frr_folder(self._folder, router)
@@ -152,7 +234,7 @@ class _Assembly:
 
     def _lab_host(self, containers: Containers, image: str, found: Frr) -> None:
         """Start the lab host, and wire what is there already."""
-        plan.make(self._request.name, self._topology, self._folder, self._lablet, found).save(self._folder / SPEC_FILE)
+        self._plan(found)
         journal.Journal(self._folder / journal.FILE).close()  # the user's own file, which the lab host adds to
         host = containers.lab_host(image)
         log = self._folder / LOG_FOLDER / "host.log"
@@ -168,11 +250,24 @@ class _Assembly:
         until("the lab host to answer", up, within=_HOST_WITHIN, every=0.02, show=said)
         if host.status == "exited":
             raise LabError(f"the lab host ended at once: {said(None)}")
+        self._hosts(containers, image)
+
+    def _hosts(self, containers: Containers, image: str) -> None:
+        """Start the clients, wire them and the routers, and start the routers' daemons."""
         for client in self._topology.clients:
             containers.client(client, image)
         for name in (*self._topology.routers, *self._topology.clients):
             self._join(containers, name, name_of(self._request.name, name), "other")
         self._rpc.call("boot")
+
+    def _plan(self, found: Frr) -> None:
+        spec = plan.make(self._request.name, self._topology, self._folder, self._lablet, found)
+        spec.save(self._folder / SPEC_FILE)
+
+    def _others(self) -> dict[str, str]:
+        """The containers of routers and clients by their names."""
+        hosts = (*self._topology.routers, *self._topology.clients)
+        return {name: name_of(self._request.name, name) for name in hosts}
 
     def _join(self, containers: Containers, host: str, container: str, kind: str) -> None:
         self._rpc.call("join", name=host, pid=containers.first_process(container), kind=kind)
@@ -180,15 +275,14 @@ class _Assembly:
     def _stage(self, name: str) -> None:
         self._stages[name] = time.monotonic() - self._started
 
-    def _backend(self, used: Tools, made: cluster.KindCluster) -> Backend:
+    def _backend(self, reaper_pid: int, details: dict[str, Any]) -> Backend:
         request = self._request
-        others = {name: name_of(request.name, name) for name in (*self._topology.routers, *self._topology.clients)}
         info = LabInfo(
             name=request.name,
             folder=str(self._folder),
             topology=str(request.topology_file.absolute()),
             cilium_version=request.cilium_version,
-            pid=self._reaper.pid,
+            pid=reaper_pid,
             created=time.time(),
             owner="process" if request.owned else "none",
             provenance=self._provenance,
@@ -198,12 +292,7 @@ class _Assembly:
             metallb_version=request.metallb_version,
             time_scale=self._topology.time_scale,
             backend="kind",
-            details={
-                "containers": {**made.nodes, names.CONTROL_PLANE: made.control_plane, **others},
-                "pause_image": made.pause_image,
-                "kubernetes": made.kubernetes,
-                "announces_by_l2": bool(self._topology.cilium.l2announcements.enabled),
-            },
+            details=details,
         )
         registry.write(info)
         self._rpc.close()

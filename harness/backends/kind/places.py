@@ -90,6 +90,9 @@ class Containers:
     def __contains__(self, host: object) -> bool:
         return host in self._first
 
+    def __delitem__(self, host: str) -> None:
+        del self._first[host]
+
     def items(self) -> list[tuple[str, int]]:
         """Hosts and first processes."""
         return list(self._first.items())

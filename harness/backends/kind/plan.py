@@ -33,7 +33,7 @@ def make(name: str, topology: Topology, folder: Path, lablet: Path, frr: Frr) ->
     ports = tuple(wiring.interfaces(topology))
     logged = tuple(_logged(topology))
     for node in topology.nodes:
-        plan_routers.node_folder(folder, node).mkdir(parents=True)
+        plan_routers.node_folder(folder, node).mkdir(parents=True, exist_ok=True)
     return HostSpec(
         name=name,
         folder=str(folder),

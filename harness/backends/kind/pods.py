@@ -101,8 +101,18 @@ def _server(containers: list[Obj], image: str, lablet: Path, folder: Path) -> Ob
         "command": ["/lablet"],
         "args": arguments,
         "env": env,
+        **_readiness(first, ports),
         "volumeMounts": [*first.get("volumeMounts", ()), *mounts],
     }
+
+
+def _readiness(first: Obj, ports: list[Obj]) -> Obj:
+    """A probe for a pod without one: it follows its server's own word, as in the embedded lab, a second later."""
+    tcp = next((port["containerPort"] for port in ports if port.get("protocol", "TCP") == "TCP"), None)
+    if first.get("readinessProbe") or (ports and tcp is None):
+        return {}
+    asked = {"path": "/", "port": tcp or 80}
+    return {"readinessProbe": {"httpGet": asked, "periodSeconds": 1, "failureThreshold": 1}}
 
 
 def _listens(ports: list[Obj]) -> list[str]:

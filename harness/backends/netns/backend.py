@@ -21,6 +21,7 @@ from harness.backends.netns.host import FAILURE_FILE, SOCKET_FILE, SPEC_FILE
 from harness.backends.netns.rpc import Client
 from harness.backends.netns.spec import LOG_FOLDER
 from harness.backends.registry import LEAVE, LOCK_FILE, LabInfo
+from harness.backends.request import Request
 from harness.binaries import Binaries
 from harness.cluster import Cluster
 from harness.errors import LabError, MissingCapability
@@ -59,6 +60,7 @@ class NetnsBackend(HostedBackend):
     """One embedded lab."""
 
     kind = "netns"
+    comes_up_within = 60.0
     #: lblab's own agent stands in for it.
     kubelet = "node-agent"
 
@@ -149,6 +151,9 @@ class NetnsBackend(HostedBackend):
         """Use a lab that another process brought up."""
         topology = load(Path(info.topology))
         return cls(info, topology.model_copy(update={"time_scale": info.time_scale}))
+
+    def take_over(self, request: Request) -> None:
+        """Nothing of an embedded lab is worth keeping: another one is up in seconds."""
 
     def prepare(self, cluster: Cluster, progress: Callable[[str], None]) -> None:
         """Start MetalLB, where the lab has it: its programs look for kinds and objects that must be there first."""

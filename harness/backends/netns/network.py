@@ -58,6 +58,61 @@ def plug(spec: HostSpec, namespace: str) -> None:
     configure_host(spec, namespace)
 
 
+def rewire(before: HostSpec, after: HostSpec, kept: Iterable[str]) -> None:
+    """Make the wiring another one in which some hosts keep their interfaces and addresses: they lose no packet for it.
+
+    All other hosts have gone, and come back as those of the new wiring.
+    """
+    in_netns(FABRIC, lambda: _switches_of(after, before))
+    for host in kept:
+        pairs = list(zip(_of(before, host), _of(after, host), strict=True))
+        in_netns(FABRIC, partial(_replug, pairs))
+        in_netns(host, partial(_renew, [new for _, new in pairs], [r for r in after.routes if r.namespace == host]))
+    in_netns(FABRIC, lambda: _remove(set(before.networks) - set(after.networks)))
+
+
+def _of(spec: HostSpec, host: str) -> list[Interface]:
+    return [interface for interface in spec.interfaces if interface.namespace == host]
+
+
+def _switches_of(after: HostSpec, before: HostSpec) -> None:
+    _add_switches(name for name in after.networks if name not in before.networks)
+
+
+def _replug(pairs: Iterable[tuple[Interface, Interface]]) -> None:
+    """Give switch ports their new names, and put them into their new switches."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as ip:
+        for old, new in pairs:
+            index, bridge = (ip.link_lookup(ifname=name)[0] for name in (old.switch_port, new.network))
+            # older kernels rename no link that is up; the host loses its carrier for less than a millisecond
+            ip.link("set", index=index, state="down")
+            ip.link("set", index=index, ifname=new.switch_port)
+            ip.link("set", index=index, master=bridge, state="up")
+
+
+def _renew(interfaces: Iterable[Interface], routes: list[Route]) -> None:
+    """Give a host's interfaces their new MACs, forget whom it knew by their old ones, and set its routes."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as ip:
+        for interface in interfaces:
+            index = ip.link_lookup(ifname=interface.device)[0]
+            ip.link("set", index=index, address=interface.mac)
+            ip.flush_neigh(ifindex=index)
+        for route in routes:
+            ip.route("replace", dst=route.destination, gateway=route.gateway)
+
+
+def _remove(networks: Iterable[str]) -> None:
+    from pyroute2 import IPRoute
+
+    with IPRoute() as ip:
+        for network in networks:
+            ip.link("del", index=ip.link_lookup(ifname=network)[0])
+
+
 def configure_host(spec: HostSpec, namespace: str) -> None:
     """Give a host its addresses and routes."""
     interfaces = [i for i in spec.interfaces if i.namespace == namespace]
@@ -71,10 +126,14 @@ def _fabric(spec: HostSpec) -> None:
 
 
 def _switches(spec: HostSpec) -> None:
+    _add_switches(spec.networks)
+
+
+def _add_switches(networks: Iterable[str]) -> None:
     from pyroute2 import IPRoute
 
     with IPRoute() as ip:
-        for network in spec.networks:
+        for network in networks:
             ip.link("add", ifname=network, kind="bridge", br_stp_state=0, br_forward_delay=0)
             ip.link("set", index=ip.link_lookup(ifname=network)[0], state="up")
 

@@ -22,6 +22,8 @@ from harness.timeline.punctual import RunDelay
 _LOOK_EVERY = 0.01
 #: From the end of a process until PID 1, once it has a CPU, has taken its stamp; stated with the stamp.
 _REAPED_NS = 1_000_000
+#: Seconds for the kernel to end a process that is killed to be replaced.
+_REPLACED_WITHIN = 10.0
 #: Lines of a daemon's log that are quoted when it fails.
 _QUOTED_LINES = 12
 
@@ -189,6 +191,15 @@ class Supervisor:
                 if ready.log.encode() not in file.read():
                     return False
         return True
+
+    def replace(self, processes: tuple[Process, ...]) -> None:
+        """End everything that runs, and from now on be about other processes."""
+        for name, state in self._states.items():
+            if state.pid is not None:
+                self.signal(name, signal.SIGKILL)
+                self.wait_ended(name, _REPLACED_WITHIN)
+        self._states = {p.name: _State(p) for p in processes}
+        self._failure = None
 
     # -- life and death ---------------------------------------------------------------------------------------------
 
