@@ -43,7 +43,7 @@ from harness.wait import steady, until
 __all__ = ["Lab", "attach", "open_lab"]
 
 #: Seconds for sessions and routes to come up once everything is applied. Cilium's connect delay is 1 to 2 s; a node
-#: whose first attempt fails waits for its connect-retry timer (facts/cilium.md 3.3). How long pods take is the backend's.
+#: whose first attempt fails waits for its connect-retry timer (facts/cilium.md 3.3).
 _CONVERGED_WITHIN = 60.0
 
 #: Of the timeline of a lab that did not come up.

@@ -145,7 +145,11 @@ class LabPool:
             return self._open(topology, timers)
         if self._shared is not None and self._shared[0] == (topology, timers):
             return self._shared[1]
-        lab = self._open(topology, timers, instead_of=self._retire())
+        before = self._retire()
+        if before is not None and self._settings.backend not in _COSTLY:
+            before.close()
+            before = None
+        lab = self._open(topology, timers, instead_of=before)
         self._shared = ((topology, timers), lab)
         return lab
 
@@ -241,6 +245,8 @@ class LabPool:
                 **more,
             )
         except LblabError as error:
+            if instead_of is not None:
+                instead_of.close()  # does nothing when it has become part of the one that failed
             self._broken[topology] = error
             raise
         try:
