@@ -168,6 +168,17 @@ class Cluster(Reader):
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": space}}
         self._http.request("POST", self.resource("pods").path(space, pod, "eviction"), body=body)
 
+    def delete_pod(self, name: str, *, namespace: str | None = None, grace: float | None = None) -> None:
+        """Ask for a pod to be deleted; it may take its grace period to be gone.
+
+        Args:
+            name: Its name.
+            namespace: Its namespace, if not the default one.
+            grace: Seconds that it may take, None: as the pod says; 0 removes the object at once.
+        """
+        options = {} if grace is None else {"gracePeriodSeconds": round(grace)}
+        self._http.request("DELETE", self.resource("pods").path(namespace or self.namespace, name), body=options)
+
     def delete(
         self,
         what: Manifests,

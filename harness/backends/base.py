@@ -177,6 +177,19 @@ class Backend(Protocol):
     def kill_host(self, host: str) -> Stamp:
         """End every process of a host at once (SIGKILL): its daemons and, on a node, its pods' processes."""
 
+    def freeze(self, host: str, on: bool) -> Stamp:
+        """Keep every process of a host from running, its pods' too, or let all run again."""
+
+    def end_host(self, host: str, orderly: bool) -> Stamp:
+        """Turn a host off: its processes are asked to end before, or not; starting one of them turns it on again."""
+
+    def pod_of(self, process: str) -> str:
+        """The pod that a component runs in, "namespace/name".
+
+        Raises:
+            MissingCapability: components are no pods on this backend.
+        """
+
     def take_back(self) -> list[str]:
         """Undo what faults have left changed: links, packet filters, stopped processes; says what there was."""
 

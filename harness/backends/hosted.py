@@ -135,6 +135,14 @@ class HostedBackend(ABC):
         """End every process of a host at once (SIGKILL), its pods' too."""
         return _stamp(self._rpc.call("kill_host", host=host))
 
+    def freeze(self, host: str, on: bool) -> Stamp:
+        """Keep every process of a host from running, its pods' too, or let all run again."""
+        return _stamp(self._rpc.call("freeze", host=host, on=on))
+
+    def end_host(self, host: str, orderly: bool) -> Stamp:
+        """Turn a host off: its processes are asked to end before, or not; starting one of them turns it on again."""
+        return _stamp(self._rpc.call("end_host", host=host, orderly=orderly))
+
     def take_back(self) -> list[str]:
         """Undo what faults have left changed: links, packet filters, stopped processes; says what there was."""
         return list(self._rpc.call("take_back"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.backends.base import Backend
 from harness.backends.hosted import HostedBackend
-from harness.backends.kind import names, pods, reaper, tools
+from harness.backends.kind import components, names, pods, reaper, tools
 from harness.backends.kind.containers import Containers, name_of
 from harness.backends.kind.plan import PODS_FOLDER
 from harness.backends.kind.reaper import Reaper
@@ -81,6 +81,20 @@ class KindBackend(HostedBackend):
     def adapt(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """An object of a manifest as it is sent: its pods are lblab's servers."""
         return pods.adapt(obj, image=self._pause_image, lablet=self.lablet, folder=self._pods_folder)
+
+    def pod_of(self, process: str) -> str:
+        """The pod that a component runs in, "namespace/name".
+
+        Raises:
+            MissingCapability: it runs in none.
+        """
+        node, _, program = process.partition("/")
+        component = components.of(program)
+        where = {"spec.nodeName": node} if component and not component.single else {}
+        for pod in self._api.list("Pod", namespace="", fields=where) if component else ():
+            if component and component.container in [one["name"] for one in pod["spec"]["containers"]]:
+                return _name(pod)
+        raise MissingCapability(f"{process} runs in no pod of this lab")
 
     @property
     def announces_by_l2(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,8 +11,14 @@ from harness.backends.kind import proc
 from harness.backends.kind.found import Found
 from harness.backends.kind.places import Containers
 from harness.backends.netns.changes import Changes, Stamp
-from harness.backends.netns.kernel_ops import Interval
+from harness.backends.netns.kernel_ops import Interval, timed
 from harness.backends.netns.spec import HostSpec
+from harness.wait import until
+
+#: What asks the first process of a node, systemd, to halt (systemd(1); the STOPSIGNAL of kind's node image).
+_POWER_OFF = signal.SIGRTMIN + 3
+#: Seconds for a node to be off: systemd ends every unit, containerd and its pods among them.
+_OFF_WITHIN = 120.0
 
 
 class KindChanges(Changes):
@@ -50,6 +57,27 @@ class KindChanges(Changes):
         kept = {self._others[host]} if host in self._others else set()
         return super()._processes(host) - kept
 
+    def _all(self, host: str) -> set[int]:
+        if host in self._nodes:
+            return proc.descendants([self._nodes[host]]) - self._found.held()
+        return self._processes(host)
+
+    def end_host(self, host: str, orderly: bool) -> Stamp:
+        """Turn a host off: a node as `docker stop` or `docker kill` does, any other by its first process."""
+        if host not in self._nodes:
+            super().end_host(host, orderly)
+        first = (self._nodes if host in self._nodes else self._others)[host]
+        number = _POWER_OFF if orderly and host in self._nodes else signal.SIGKILL
+        with timed() as interval:
+            os.kill(first, number)
+        until(f"{host} to be off", lambda: proc.lives(first), lambda on: not on, within=_OFF_WITHIN, every=0.01)
+        return interval.stamp(f"signal {number} taken by the kernel")
+
+    def _off(self, host: str) -> bool:
+        """Whether a host's container has ended, and its network with it."""
+        first = self._nodes if host in self._nodes else self._others
+        return host in first and not proc.lives(first[host])
+
     def _stoppable(self) -> Iterable[int]:
         # the lab host sees every process of the machine: only the lab's own may be touched
         roots = [os.getpid(), *(pid for _, pid in (*self._nodes.items(), *self._others.items()))]
@@ -57,13 +85,13 @@ class KindChanges(Changes):
 
     def forget(self, host: str) -> Stamp:
         """Lose what a host's kernel loses when it starts anew; a node's has gone with its last process."""
-        if host in self._nodes and not proc.lives(self._nodes[host]):
+        if self._off(host):
             return Interval().stamp("gone with its network namespace")
         return super().forget(host)
 
     def link(self, host: str, network: str, up: bool, where: str) -> dict[str, Any]:
         """Take a host's link down, or up again; a node that is off comes back with its links up."""
-        if up and host in self._nodes and not proc.lives(self._nodes[host]):
+        if self._off(host):
             self._remember(f"{host}'s link to {network} down at the {where}", None)
-            return Interval().stamp("the node is off; its links come up with it")
+            return Interval().stamp("the host is off; its links come up with it")
         return super().link(host, network, up, where)

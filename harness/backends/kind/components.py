@@ -66,3 +66,8 @@ def name_of(node: str, seen: Seen, parent: Seen | None) -> str | None:
 def containers() -> dict[str, Component]:
     """The components that run in pods, by their container's name."""
     return {one.container: one for one in PROGRAMS.values() if one.container is not None}
+
+
+def of(program: str) -> Component | None:
+    """The component of a name that runs in pods; None: there is none."""
+    return next((one for one in PROGRAMS.values() if one.name == program and one.container), None)

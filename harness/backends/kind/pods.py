@@ -61,7 +61,9 @@ def adapt(obj: Mapping[str, Any], *, image: str, lablet: Path, folder: Path) -> 
     spec = template.get("spec") if isinstance(template, dict) else None
     if not isinstance(spec, dict) or not spec.get("containers"):
         return changed  # the API server says what is wrong with it
-    template.setdefault("metadata", {}).setdefault("labels", {})[SERVER_LABEL] = "true"
+    metadata = template.get("metadata") or {}
+    # new dicts: a program that makes an object may have used its labels for the selector, too
+    template["metadata"] = {**metadata, "labels": {**(metadata.get("labels") or {}), SERVER_LABEL: "true"}}
     spec["containers"] = [_server(spec["containers"], image, lablet, folder)]
     spec.pop("initContainers", None)
     spec["volumes"] = [

@@ -165,6 +165,14 @@ class NetnsBackend(HostedBackend):
         """Objects go to the API server as they are: the node agents make each pod one of lblab's servers."""
         return dict(obj)
 
+    def pod_of(self, process: str) -> str:
+        """Components of an embedded lab are no pods.
+
+        Raises:
+            MissingCapability: always.
+        """
+        raise MissingCapability(f"in an embedded lab {process} is a process, not a pod", hint="--lab-backend kind")
+
     @property
     def announces_by_l2(self) -> bool:
         """Whether its agents run with Cilium's L2 announcements."""

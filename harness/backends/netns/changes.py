@@ -21,6 +21,7 @@ from harness.backends.netns.network import IFA_F_NODAD
 from harness.backends.netns.rpc import Operation
 from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Route
 from harness.backends.netns.throttle import Throttle
+from harness.errors import WaitTimeout
 from harness.wait import until
 
 #: Every packet filter of a fault is a table of its own whose name begins so.
@@ -29,6 +30,8 @@ TABLE = "lblab_fault_"
 _KILL_ROUNDS = 20
 #: Seconds for the kernel to end processes that were killed; it takes some 20 ms for Cilium's agent.
 _ENDED_WITHIN = 10.0
+#: Seconds that processes have when they are asked to end: `docker stop` waits 10 s.
+_ENDS_IN_ORDER_WITHIN = 10.0
 
 Stamp = dict[str, object]
 
@@ -51,6 +54,8 @@ class Changes:
             "impair": lambda r: (self.impair(r["host"], r["network"], r["what"]), None),
             "forget": lambda r: (self.forget(r["host"]), None),
             "kill_host": lambda r: (self.kill_host(r["host"]), None),
+            "freeze": lambda r: (self.freeze(r["host"], r["on"]), None),
+            "end_host": lambda r: (self.end_host(r["host"], r["orderly"]), None),
             "throttle": lambda r: (self.throttle(r["name"], r["share"]), None),
             "take_back": lambda _: (self.take_back(), None),
         }
@@ -154,6 +159,42 @@ class Changes:
         )
         return {**interval.stamp("SIGKILL taken by the kernel"), "processes": len(killed)}
 
+    def freeze(self, host: str, on: bool) -> Stamp:
+        """Keep every process of a host from running (SIGSTOP), or let all run again (SIGCONT)."""
+        number = signal.SIGSTOP if on else signal.SIGCONT
+        with kernel_ops.timed() as interval:
+            reached: set[int] = set()
+            for _ in range(_KILL_ROUNDS):
+                found = self._all(host) - reached
+                if not found:
+                    break
+                for pid in found:
+                    with contextlib.suppress(ProcessLookupError):  # it has just ended
+                        os.kill(pid, number)
+                reached |= found
+        self._remember(f"{host}'s processes stopped", None if not on else lambda: self.freeze(host, False))
+        return interval.stamp(f"{number.name} taken by the kernel")
+
+    def end_host(self, host: str, orderly: bool) -> Stamp:
+        """Turn a host off; what is orderly is asked to end (SIGTERM) before it is killed."""
+        with kernel_ops.timed() as interval:
+            if orderly:
+                for pid in self._processes(host):
+                    with contextlib.suppress(ProcessLookupError):  # it has just ended
+                        os.kill(pid, signal.SIGTERM)
+        if orderly:
+            with contextlib.suppress(WaitTimeout):  # who does not heed it is killed
+                until(
+                    f"{host} to end in order",
+                    lambda: self._processes(host),
+                    lambda left: not left,
+                    within=_ENDS_IN_ORDER_WITHIN,
+                    every=0.01,
+                )
+            self.kill_host(host)
+            return interval.stamp("SIGTERM taken by the kernel")
+        return self.kill_host(host)
+
     def throttle(self, name: str, share: float | None) -> Stamp:
         """Let a process run only for a share of the time, or always again (None)."""
         with kernel_ops.timed() as interval:
@@ -167,6 +208,10 @@ class Changes:
     def _processes(self, host: str) -> set[int]:
         """The processes of a host, its pods' among them."""
         return processes_in(self._namespaces(host))
+
+    def _all(self, host: str) -> set[int]:
+        """The processes of a host as they are to be stopped together."""
+        return self._processes(host)
 
     def _stoppable(self) -> Iterable[int]:
         """The processes that a fault may have stopped: all that this lab host sees."""
