@@ -153,6 +153,16 @@ def test_a_chart_is_fetched_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert fake.asked == []
 
 
+def test_a_local_chart_may_be_called_after_its_version(tmp_path: Path) -> None:
+    (tmp_path / "cilium-1.18.0.tgz").touch()
+    given = str(tmp_path / "cilium-{version}.tgz")
+    tools = Fake().tools()
+    found = charts.fetch(tools, "cilium", "Cilium", given, cilium.REPOSITORY, "1.18.0")
+    assert found == tmp_path / "cilium-1.18.0.tgz"
+    with pytest.raises(UserError, match="there is no such file or folder"):
+        charts.fetch(tools, "cilium", "Cilium", given, cilium.REPOSITORY, "1.19.4")
+
+
 def test_an_oci_reference_is_asked_for_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     fake = Fake((1, "Error: 404"))

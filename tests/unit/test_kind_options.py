@@ -33,6 +33,13 @@ def test_what_is_given_becomes_options(tmp_path: Path) -> None:
     assert doors.build() == options.KindOptions()
 
 
+def test_whoever_attaches_to_a_lab_has_its_options(tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("")
+    chosen = doors.build(cilium_values=[values], cilium_chart="x/{version}.tgz", kind_image="node")
+    assert options.KindOptions.of(json.loads(json.dumps(chosen.facts()))) == chosen
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

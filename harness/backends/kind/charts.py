@@ -70,7 +70,9 @@ def fetch(tools: Tools, name: str, product: str, given: str | None, repository: 
         MissingCapability: It cannot be downloaded.
         UserError: The repository has no such version.
     """
+    given = None if given is None else given.replace(options.VERSION, version)
     if given is not None and options.is_local(given):
+        options.check_chart(f"--{name}-chart", given)
         return Path(given).absolute()
     source = given or repository
     place = cache.root() / "charts" / re.sub(r"[^A-Za-z0-9.-]+", "_", source.partition("://")[2])

@@ -122,7 +122,14 @@ def withheld(bounding: int) -> list[str]:
 
 
 def prepare(
-    tools: Tools, topology: Topology, version: str, chosen: KindOptions, folder: Path, kubernetes: str, bounding: int
+    tools: Tools,
+    topology: Topology,
+    version: str,
+    chosen: KindOptions,
+    folder: Path,
+    kubernetes: str,
+    bounding: int,
+    more: Mapping[str, Any] | None = None,
 ) -> Release:
     """Have the chart, and render it with the values of a lab; nothing is started.
 
@@ -134,6 +141,7 @@ def prepare(
         folder: The lab's folder; lblab's values files go there.
         kubernetes: Version of the cluster that is to be.
         bounding: Capabilities that a node's containers may have.
+        more: Values on top of everything else.
 
     Raises:
         MissingCapability: The chart cannot be downloaded.
@@ -147,8 +155,9 @@ def prepare(
         if less := without(context.get("capabilities") or {}, gone):
             own["securityContext"] = {"capabilities": less}
     files = [charts.write_values(folder, f"lblab-{version}", own), *(path.absolute() for path in chosen.cilium_values)]
-    if chosen.cilium_images:
-        files.append(charts.write_values(folder, f"images-{version}", image_values(chosen.cilium_images)))
+    on_top = charts.merged([image_values(chosen.cilium_images), more or {}])
+    if on_top:
+        files.append(charts.write_values(folder, f"on-top-{version}", on_top))
     found = charts.render(tools, Release("cilium", product, chart, NAMESPACE, tuple(files)), kubernetes)
     if found.version and found.version != version and chosen.cilium_chart:
         raise UserError(

@@ -37,7 +37,7 @@ class Option:
 
 KIND_IMAGE = Option("--kind-image", "IMAGE", "kind: the nodes' image (kindest/node:v1.34.0)")
 CILIUM_CHART = Option(
-    "--cilium-chart", "CHART", "kind: Cilium's chart: a folder, a .tgz, oci://..., a repository's URL"
+    "--cilium-chart", "CHART", "kind: Cilium's chart: a folder, a .tgz, oci://..., a repository; {version}: of it"
 )
 CILIUM_VALUES = Option(
     "--cilium-values", "FILE", "kind: values for Cilium's chart; repeatable, the last one wins", True

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UserError
+
+#: Stands for the version in the name of a chart.
+VERSION = "{version}"
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,7 @@ class KindOptions:
     Attributes:
         kind_image: The nodes' image; None is the one that lblab was tried with, or a local one.
         cilium_chart: A chart's folder, a .tgz, an `oci://` reference or the URL of a repository; None is Cilium's own.
+            `{version}` in it stands for the Cilium version, so that an upgrade finds the other one's.
         cilium_values: Values files for the chart, each on top of the one before, all on top of lblab's few.
         cilium_images: Images in place of the chart's: `agent` and `operator`.
         metallb_manifest: MetalLB's manifest; None is that of its release.
@@ -34,6 +40,21 @@ class KindOptions:
     frr_version: str | None = None
     frr_image: str | None = None
     image_archives: tuple[Path, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """The options as JSON types, for whoever attaches to the lab."""
+        return json.loads(json.dumps(asdict(self), default=str))  # type: ignore[no-any-return]
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> KindOptions:
+        """The options out of what `facts` gave."""
+        paths = {"cilium_values", "image_archives"}
+        found: dict[str, Any] = {
+            name: tuple(map(Path, value)) if name in paths else value for name, value in facts.items()
+        }
+        if found.get("metallb_manifest"):
+            found["metallb_manifest"] = Path(str(found["metallb_manifest"]))
+        return cls(**found)
 
     def check(self) -> None:
         """Look at everything that can be looked at before anything is started.
@@ -94,7 +115,7 @@ def check_chart(option: str, chart: str) -> None:
     Raises:
         UserError: There is no such file, or the folder has no Chart.yaml.
     """
-    if not is_local(chart):
+    if not is_local(chart) or VERSION in chart:
         return
     path = Path(chart)
     if path.is_dir():
