@@ -308,15 +308,17 @@ class Lab:
         Returns:
             The other lab's backend; None when nothing fits, and then nothing of this one is left.
         """
+        if not self.backend.fits(request):
+            self.close()
+            return None
         try:
             self.undo_faults()
             clear(self)
-            made = self.backend.take_over(request)
-        except LblabError:
-            made = None
-        if made is None:
+            return self.backend.take_over(request)
+        except LblabError as error:
+            request.progress(f"the cluster is not used again: {error}")
             self.close()
-        return made
+            return None
 
     def close(self) -> None:
         """End the lab and remove everything it made."""

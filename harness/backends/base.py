@@ -89,8 +89,15 @@ class Backend(Protocol):
     #: lblab's own program for servers and probes, as the lab's hosts see it.
     lablet: Path
 
-    def take_over(self, request: Request) -> Backend | None:
-        """Make another lab of what this one took long to make, where it fits; this one is over then. None: it does not.
+    def fits(self, request: Request) -> bool:
+        """Whether another lab can be made of what this one took long to make.
+
+        Raises:
+            UserError: it cannot, and this lab is not this process's to end.
+        """
+
+    def take_over(self, request: Request) -> Backend:
+        """Make another lab of what this one took long to make; this one is over then.
 
         Raises:
             LabError: when the other lab does not come up. Nothing is left behind.

@@ -20,7 +20,7 @@ from harness.backends.netns.plan_timeline import OBSERVER, RECORDER
 from harness.backends.registry import LabInfo
 from harness.backends.request import Request
 from harness.cluster import Cluster
-from harness.errors import LabError, MissingCapability
+from harness.errors import LabError, MissingCapability, UserError
 from harness.topology import Topology, load
 from harness.traffic import control
 
@@ -61,12 +61,26 @@ class KindBackend(HostedBackend):
         topology = load(Path(info.topology))
         return cls(info, topology.model_copy(update={"time_scale": info.time_scale}))
 
-    def take_over(self, request: Request) -> Backend | None:
-        """Make another lab of this one's cluster, where it fits; this one is over then."""
+    def fits(self, request: Request) -> bool:
+        """Whether another lab can be made of this one's cluster.
+
+        Raises:
+            UserError: it cannot, and this lab is not this process's to end.
+        """
         from harness.backends.kind import opening
 
-        if opening.fingerprint(request) != self.details["fingerprint"]:
-            return None
+        fits = opening.fingerprint(request) == self.details["fingerprint"]
+        if not fits and self.reaper is None:
+            raise UserError(
+                f"the cluster of the lab {self.name} is not one for {request.topology.name}",
+                hint="its nodes, subnets, versions or options are others; leave --lab-attach out",
+            )
+        return fits
+
+    def take_over(self, request: Request) -> Backend:
+        """Make another lab of this one's cluster; this one is over then."""
+        from harness.backends.kind import opening
+
         self._rpc.close()
         return opening.take_over(self, replace(request, name=self.name))
 

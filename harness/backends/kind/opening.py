@@ -88,11 +88,19 @@ def fingerprint(request: Request) -> str:
         },
         "subnets": {network: topology.networks[network].model_dump(mode="json") for network in _inhabited(topology)},
         "cluster": topology.cluster.model_dump(mode="json"),
-        "cilium": [request.cilium_version, topology.cilium.model_dump(mode="json")],
+        "cilium": [request.cilium_version, _cilium(topology)],
         "metallb": [request.metallb_version, topology.metallb and topology.metallb.model_dump(mode="json")],
         "options": str(request.kind),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _cilium(topology: Topology) -> dict[str, Any]:
+    """Cilium's settings, without the timers of announcements that are off."""
+    settings: dict[str, Any] = topology.cilium.model_dump(mode="json")
+    if not topology.cilium.l2announcements.enabled:
+        settings.pop("l2announcements")
+    return settings
 
 
 def _inhabited(topology: Topology) -> set[str]:

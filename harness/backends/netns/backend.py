@@ -152,8 +152,13 @@ class NetnsBackend(HostedBackend):
         topology = load(Path(info.topology))
         return cls(info, topology.model_copy(update={"time_scale": info.time_scale}))
 
-    def take_over(self, request: Request) -> None:
+    def fits(self, request: Request) -> bool:
         """Nothing of an embedded lab is worth keeping: another one is up in seconds."""
+        return False
+
+    def take_over(self, request: Request) -> NetnsBackend:
+        """Never done."""
+        raise LabError(f"an embedded lab does not become {request.name}")
 
     def prepare(self, cluster: Cluster, progress: Callable[[str], None]) -> None:
         """Start MetalLB, where the lab has it: its programs look for kinds and objects that must be there first."""
