@@ -69,7 +69,7 @@ class KindBackend(HostedBackend):
         """
         from harness.backends.kind import opening
 
-        fits = opening.fingerprint(request) == self.details["fingerprint"]
+        fits: bool = opening.fingerprint(request) == self.details["fingerprint"]
         if not fits and self.reaper is None:
             raise UserError(
                 f"the cluster of the lab {self.name} is not one for {request.topology.name}",
