@@ -12,9 +12,10 @@ import os
 import re
 import shutil
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import binaries
 from harness.backends import registry
@@ -24,6 +25,7 @@ from harness.backends.kind import (
     cluster,
     config,
     frr,
+    frr_image,
     images,
     metallb,
     names,
@@ -35,6 +37,7 @@ from harness.backends.kind import (
 )
 from harness.backends.kind.backend import KindBackend, stand_ins
 from harness.backends.kind.containers import Containers, name_of
+from harness.backends.kind.preparation import Prepared
 from harness.backends.kind.reaper import Reaper
 from harness.backends.netns import plan_routers
 from harness.backends.netns.host import SOCKET_FILE, SPEC_FILE
@@ -43,11 +46,14 @@ from harness.backends.netns.spec import LOG_FOLDER
 from harness.backends.registry import LabInfo
 from harness.backends.request import Request
 from harness.cluster import Cluster
-from harness.errors import LabError
+from harness.errors import LabError, LblabError
 from harness.routing.daemons import Frr
 from harness.timeline import journal
 from harness.topology import Topology
 from harness.wait import until
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
 
 #: Seconds for the lab host to answer: Python starts in a container.
 _HOST_WITHIN = 30.0
@@ -62,6 +68,8 @@ def create(request: Request) -> Backend:
         LabError: when a part does not come up. Nothing is left behind.
     """
     request.kind.check()
+    tools.docker_command()
+    tools.engine().close()  # before a name is claimed: without Docker there would be nobody to ask what is left
     lablet, of_lablet = binaries.ensure_one("lablet", request.build, request.progress)
     folder, lock = registry.claim(request.name)
     try:
@@ -70,8 +78,13 @@ def create(request: Request) -> Backend:
         os.close(lock)  # the reaper holds it from now on
     try:
         return _Assembly(request, folder, own, lablet, dict(of_lablet)).run()
-    except BaseException:
-        own.end()
+    except BaseException as error:
+        try:
+            own.end()
+        except LblabError as left:
+            error.add_note(str(left))
+            if isinstance(error, LblabError):
+                error.message += f"; and then {left.message}"
         raise
 
 
@@ -154,28 +167,14 @@ class _Assembly:
         )
         self._provenance |= prepared.provenance
         self._stage("prepared")
-        progress("routers, clients, switches")
+        progress("routers, clients, switches, and the cluster")
         containers = Containers(used.engine, request.name, self._folder)
         (self._folder / LOG_FOLDER).mkdir(mode=0o700)
-        (self._folder / plan.PODS_FOLDER).mkdir(mode=0o777)
-        found = self._routers(containers, prepared.frr)
-        self._lab_host(containers, prepared.node, found)
-        self._stage("wiring")
-        progress("the cluster")
-        made = cluster.create(
-            used,
-            self._topology,
-            config.Settings(
-                lab=request.name,
-                image=prepared.node,
-                minor=prepared.minor,
-                kube_proxy=prepared.kube_proxy,
-                mounts=(self._folder / plan.PODS_FOLDER, self._lablet.parent),
-            ),
-            self._folder,
-            on_node=lambda node, container: self._join(containers, node, container, "node"),
-            progress=progress,
-        )
+        (self._folder / plan.PODS_FOLDER).mkdir(mode=0o777)  # mounted into the nodes
+        with ThreadPoolExecutor(1) as beside:
+            # kind takes several seconds until its first container runs, and that one waits for the wiring
+            wired = beside.submit(self._wire, containers, prepared)
+            made = self._cluster(used, prepared, containers, wired)
         _inner_kubeconfig(self._folder, config.endpoint(self._topology))
         self._stage("cluster")
         images.load_into_nodes(used, made.name, prepared.images, progress)
@@ -190,10 +189,41 @@ class _Assembly:
             "images": {"node": prepared.node, "frr": prepared.frr},
             "pause_image": made.pause_image,
             "kubernetes": made.kubernetes,
+            "options": request.kind.facts(),
             "announces_by_l2": bool(self._topology.cilium.l2announcements.enabled),
             "fingerprint": fingerprint(request),
         }
         return self._backend(self._reaper.pid if self._reaper else 0, details)
+
+    def _wire(self, containers: Containers, prepared: Prepared) -> None:
+        """Start the routers, the lab host and the clients."""
+        found = self._routers(containers, prepared.frr)
+        self._lab_host(containers, prepared.node, found)
+        self._stage("wiring")
+
+    def _cluster(
+        self, used: tools.Tools, prepared: Prepared, containers: Containers, wired: Future[None]
+    ) -> cluster.KindCluster:
+        """Let kind make the cluster, and wire each node as its container starts."""
+
+        def on_node(node: str, container: str) -> None:
+            wired.result()
+            self._join(containers, node, container, "node")
+
+        return cluster.create(
+            used,
+            self._topology,
+            config.Settings(
+                lab=self._request.name,
+                image=prepared.node,
+                minor=prepared.minor,
+                kube_proxy=prepared.kube_proxy,
+                mounts=(self._folder / plan.PODS_FOLDER, self._lablet.parent),
+            ),
+            self._folder,
+            on_node=on_node,
+            progress=self._request.progress,
+        )
 
     def take_over(self, before: KindBackend) -> Backend:
         """Do what another lab of the same cluster still needs."""
@@ -227,16 +257,21 @@ class _Assembly:
 
     def _routers(self, containers: Containers, image: str) -> Frr:
         """Start routers' containers, and look at what FRR they have."""
-        found: Frr | None = None
-        for router, settings in self._topology.routers.items():
+        if not self._topology.routers:
+            raise LabError("a lab of kind needs a router")
+
+        def start(router: str) -> Container:
             folder = plan_routers.frr_folder(self._folder, router)
             folder.mkdir(parents=True)
-            container = containers.router(router, image, folder)
-            found = found or frr.of_container(container, image)
+            return containers.router(router, image, folder)
+
+        with ThreadPoolExecutor(len(self._topology.routers)) as pool:
+            started = list(pool.map(start, self._topology.routers))
+        found = frr.of_container(started[0], image)
+        frr_image.check(found.version, image, self._request.kind)
+        for settings in self._topology.routers.values():
             if settings.frr_config is not None:
-                frr.check(container, found, settings.frr_config)
-        if found is None:
-            raise LabError("a lab of kind needs a router")
+                frr.check(started[0], found, settings.frr_config)
         self._provenance["frr"] = {"version": ".".join(map(str, found.version)), "image": image}
         return found
 
@@ -262,8 +297,8 @@ class _Assembly:
 
     def _hosts(self, containers: Containers, image: str) -> None:
         """Start the clients, wire them and the routers, and start the routers' daemons."""
-        for client in self._topology.clients:
-            containers.client(client, image)
+        with ThreadPoolExecutor(max(1, len(self._topology.clients))) as pool:
+            list(pool.map(lambda client: containers.client(client, image), self._topology.clients))
         for name in (*self._topology.routers, *self._topology.clients):
             self._join(containers, name, name_of(self._request.name, name), "other")
         self._rpc.call("boot")
