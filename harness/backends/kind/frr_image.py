@@ -60,8 +60,26 @@ def first_choice(engine: docker.DockerClient, chosen: KindOptions) -> tuple[str,
     version = chosen.frr_version
     if version is not None and not _ASKED.fullmatch(version):
         raise UserError(f'"{version}" is not an FRR version', hint='as "10.3" or "10.3.1"')
-    named = chosen.frr_image or os.environ.get(VARIABLE) or _local(engine, version)
+    # a version that was asked for is more than an image that is usual here
+    usual = os.environ.get(VARIABLE) if version is None else None
+    named = chosen.frr_image or usual or _local(engine, version)
     return named or f"{_OFFICIAL}:{_newest(version)}", named is not None
+
+
+def check(found: tuple[int, ...], image: str, chosen: KindOptions) -> None:
+    """Refuse an image whose FRR is not of the version that was asked for.
+
+    Args:
+        found: The version that its daemons say.
+        image: The image.
+        chosen: With the version that was asked for.
+
+    Raises:
+        UserError: It is another one.
+    """
+    text = ".".join(map(str, found))
+    if not matches(text, chosen.frr_version):
+        raise UserError(f"{image} has FRR {text}, not {chosen.frr_version}", hint="--frr-image or --frr-version")
 
 
 def dockerfile(version: str | None, base: str) -> str:
