@@ -10,6 +10,7 @@ import pytest
 from harness.backends.kind import charts, cilium, frr_image, metallb
 from harness.backends.kind.charts import Release
 from harness.backends.kind.commands import Completed
+from harness.backends.kind.options import KindOptions
 from harness.backends.kind.tools import Tools
 from harness.errors import LabError, LblabError, MissingCapability, UserError
 from harness.topology import Metallb, Topology, load
@@ -213,6 +214,12 @@ def test_metallbs_controller_is_beside_the_api_server() -> None:
 )
 def test_an_image_of_frr_is_known_by_its_tag(tag: str, version: str | None, match: bool) -> None:
     assert frr_image.matches(tag, version) is match
+
+
+def test_an_image_of_another_frr_than_was_asked_for_is_refused() -> None:
+    frr_image.check((10, 3), "x/frr", KindOptions(frr_version="10"))
+    with pytest.raises(UserError, match=r"x/frr has FRR 8\.4\.4, not 10\.3"):
+        frr_image.check((8, 4, 4), "x/frr", KindOptions(frr_version="10.3"))
 
 
 def test_frr_is_built_of_debians_packages_or_of_its_own_for_a_release() -> None:

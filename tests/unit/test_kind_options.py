@@ -49,6 +49,7 @@ def test_whoever_attaches_to_a_lab_has_its_options(tmp_path: Path) -> None:
         ({"cilium_image": ["agent"]}, "is not NAME=VALUE"),
         ({"image_archive": ["nowhere.tar"]}, "there is no such file"),
         ({"cilium_values": ["nowhere.yaml"]}, "nowhere.yaml"),
+        ({"frr_version": "abc"}, "is not an FRR version"),
     ],
 )
 def test_bad_options_are_one_sentence(given: dict[str, object], said: str) -> None:

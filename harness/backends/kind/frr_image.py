@@ -23,7 +23,6 @@ _OFFICIAL, _OWN = "quay.io/frrouting/frr", "lblab/frr"
 _VERSION = "10.3.1"
 #: FRR's Debian packages, a repository for each release (https://deb.frrouting.org).
 _PACKAGES = "https://deb.frrouting.org/frr"
-_ASKED = re.compile(r"\d+(\.\d+){0,2}")
 
 
 def choose(engine: docker.DockerClient, chosen: KindOptions, base: str, progress: Progress) -> str:
@@ -36,7 +35,6 @@ def choose(engine: docker.DockerClient, chosen: KindOptions, base: str, progress
         progress: Told what takes long.
 
     Raises:
-        UserError: The version is none.
         MissingCapability: There is none, and none can be pulled or built.
     """
     version = chosen.frr_version
@@ -52,14 +50,8 @@ def choose(engine: docker.DockerClient, chosen: KindOptions, base: str, progress
 
 
 def first_choice(engine: docker.DockerClient, chosen: KindOptions) -> tuple[str, bool]:
-    """The image that is tried first, and whether it is settled: it was named, or is here.
-
-    Raises:
-        UserError: The version is none.
-    """
+    """The image that is tried first, and whether it is settled: it was named, or is here."""
     version = chosen.frr_version
-    if version is not None and not _ASKED.fullmatch(version):
-        raise UserError(f'"{version}" is not an FRR version', hint='as "10.3" or "10.3.1"')
     # a version that was asked for is more than an image that is usual here
     usual = os.environ.get(VARIABLE) if version is None else None
     named = chosen.frr_image or usual or _local(engine, version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from harness.errors import UserError
 
+_FRR_VERSION = re.compile(r"\d+(\.\d+){0,2}")
 #: Stands for the version in the name of a chart.
 VERSION = "{version}"
 
@@ -66,6 +68,8 @@ class KindOptions:
         for path in (*self.image_archives, *([self.metallb_manifest] if self.metallb_manifest else [])):
             if not path.is_file():
                 raise UserError("there is no such file", file=path)
+        if self.frr_version is not None and not _FRR_VERSION.fullmatch(self.frr_version):
+            raise UserError(f'"{self.frr_version}" is not an FRR version', hint='as "10.3" or "10.3.1"')
         for path in self.cilium_values:
             values(path)
         for option, chart in (("--cilium-chart", self.cilium_chart), ("--metallb-chart", self.metallb_chart)):
