@@ -59,6 +59,7 @@ def make(engine: docker.DockerClient, lab: str, topology: Topology, ipv6: bool) 
                 options={"com.docker.network.bridge.enable_ip_masquerade": "true"},
                 ipam=types.IPAMConfig(pool_configs=pools),
                 enable_ipv6=ipv6,
+                check_duplicate=True,  # up to Docker 24 two networks may have one name
                 labels=names.labels(lab),
             )
         except APIError as error:
