@@ -8,21 +8,27 @@ import sys
 import typer
 
 from harness.commands import (
+    bisect,
     build,
+    compare,
     conform,
     doctor,
     fault,
     graph,
+    history,
     hosts,
     images,
     labs,
+    migrate,
     objects,
     probe,
+    report,
     schema,
     scorecard,
     status,
     timeline,
     up,
+    upgrade,
 )
 from harness.errors import LblabError
 
@@ -44,6 +50,12 @@ app.command()(probe.probe)
 app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
+app.command()(compare.compare)
+app.command()(bisect.bisect)
+app.command()(upgrade.upgrade)
+app.command()(report.report)
+app.command()(history.history)
+app.command()(migrate.migrate)
 app.command()(timeline.timeline)
 app.command()(graph.graph)
 app.command()(conform.conform)

@@ -38,6 +38,7 @@ from harness.status import Status
 from harness.timeline import text as timeline_text
 from harness.timeline.live import LiveTimeline
 from harness.topology import Topology, load
+from harness.upgrade import Cilium
 from harness.wait import steady, until
 
 __all__ = ["Lab", "attach", "open_lab"]
@@ -150,6 +151,11 @@ class Lab:
     def node_of(self, address: str) -> str | None:
         """The name of the node that has an address."""
         return next((name for name, node in self.nodes.items() if address in node.addresses), None)
+
+    @functools.cached_property
+    def cilium(self) -> Cilium:
+        """The versions of Cilium in this lab, which may be replaced part by part."""
+        return Cilium(self)
 
     # -- faults -----------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ Everything heavy is imported when a scenario asks for a lab, as pytest loads thi
 from __future__ import annotations
 
 import contextlib
+import json
 import operator
 import sys
 import time
@@ -23,7 +24,7 @@ import pytest
 
 from harness.backends.kind import doors
 from harness.errors import LblabError, MissingCapability, Untrusted, UserError
-from harness.testing import explain, results, summary, timelines
+from harness.testing import explain, junit, kept, results, summary, timelines
 from harness.testing.pool import LabFacts, LabPool, Settings, Timers
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--topology", metavar="FILE", help=f"topology of scenarios that name none (default: {DEFAULT_TOPOLOGY})"
     )
     group.addoption("--cilium-version", metavar="V", default="auto", help="Cilium version, minor, or auto (default)")
+    group.addoption("--upgrade-to", metavar="V", help="Cilium version that scenarios of upgrades replace it with")
     group.addoption(
         "--metallb-version", metavar="V", default="auto", help="MetalLB version, minor, or auto (default): the newest"
     )
@@ -75,8 +77,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--runs", type=int, default=1, metavar="N", help="runs of each measurement (default 1)")
     group.addoption("--keep-lab", action="store_true", help="leave labs up; the first failed scenario's as it failed")
     group.addoption("--no-build", action="store_true", help="fail instead of building missing programs")
-    group.addoption("--lab-results", metavar="FILE.jsonl", help="write a JSON line for each lab and scenario")
     group.addoption("--lab-attach", metavar="NAME", help="kind: use the cluster of a lab that runs, and let it stay")
+    kept.add_options(group)
     group.addoption(
         "--lab-name", metavar="NAME", help="name of the lab (with xdist and for further labs: its beginning)"
     )
@@ -92,17 +94,16 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "scorecard(event, **columns): its outages stand in the table at the end, under the column of each probe's name",
     )
+    config.addinivalue_line("markers", "gate: one of the quick scenarios that `lblab compare` runs, of every family")
     facts: list[dict[str, Any]] = []
     known: set[Path] = set()
     config.stash[_facts] = facts
     config.stash[_checked] = known
     if _worker(config) is not None:
+        kept.join(config)
         return
     with _usage_errors():
-        if (path := config.getoption("lab_results")) is not None:
-            config.option.lab_results = str(Path(path).absolute())  # workers may run elsewhere
-            results.start(Path(path))
-            timelines.start(Path(path))
+        kept.start(config)
         for path in (*config.getoption("manifests"), config.getoption("metallb_manifest")):
             if path is not None and not Path(path).exists():
                 raise UserError("there is no such file or folder", file=path)
@@ -234,8 +235,8 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
 
     pool = LabPool(settings, lambda text: _tell(config, text), on_up=on_up)
     yield pool
-    for kept in pool.close():
-        _tell(config, f"{kept.name} stays up: KUBECONFIG={kept.kubeconfig}; lblab down --lab {kept.name}")
+    for up in pool.close():
+        _tell(config, f"{up.name} stays up: KUBECONFIG={up.kubeconfig}; lblab down --lab {up.name}")
 
 
 @pytest.fixture
@@ -246,8 +247,7 @@ def lab(request: pytest.FixtureRequest, _labs: LabPool) -> Iterator[Lab]:
     facts = _labs.facts[given.name]
     record = request.node.stash.setdefault(_record, results.Record(request.node.nodeid))
     record.lab = facts.as_dict()
-    for name in ("backend", "cilium_version", "topology", "provenance"):
-        request.node.user_properties.append((f"lab.{name}", getattr(facts, name)))
+    request.node.user_properties.extend(junit.of_lab(record.lab))
     record.begin_ns = time.monotonic_ns()
     yield given
     _keep_timeline(request.config, record, given)
@@ -265,11 +265,13 @@ def expect(request: pytest.FixtureRequest) -> Iterator[Expect]:
     yield decides
     record = request.node.stash.setdefault(_record, results.Record(request.node.nodeid))
     record.measured = decides.records
+    request.node.user_properties.extend(junit.of_figures(decides.records))
     marker = request.node.get_closest_marker("scorecard")
     if marker is not None and decides.records:
         from harness.testing import score
 
         told = score.cells(marker.args[0], marker.kwargs, decides.records)
+        record.scorecard = json.loads(told)
         request.node.user_properties.append((results.SCORECARD, told))
 
 
@@ -377,11 +379,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     from _pytest.junitxml import xml_key  # pytest's record_testsuite_property reaches it by a fixture only
 
-    junit = config.stash.get(xml_key, None)
-    if junit is not None:
-        for name in ("backend", "cilium_version", "topology", "provenance"):
-            for value in dict.fromkeys(str(facts[name]) for facts in config.stash[_facts]):
-                junit.add_global_property(f"lab.{name}", value)
+    xml = config.stash.get(xml_key, None)
+    if xml is not None:
+        facts = config.stash[_facts]
+        for name, value in junit.of_run(facts):
+            xml.add_global_property(name, value)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -395,6 +397,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where results go: it gets the command line, not what was made of it."""
+    kept.hand_over(node)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take the facts of a worker's labs when it ends."""
     facts: list[dict[str, Any]] = node.config.stash[_facts]
@@ -402,7 +410,9 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say in a few lines how each family of scenarios ended, and in which labs."""
+    """Say in a few lines how each family of scenarios ended, and in which labs; make the page that was asked for."""
+    for text in kept.finish(config) if _worker(config) is None else ():
+        terminalreporter.write_line(text)
     outcomes = [
         summary.Outcome(report.nodeid, kind, report.duration, explain.message(report) if kind == "skipped" else None)
         for kind, reports in terminalreporter.stats.items()

@@ -153,6 +153,13 @@ class Backend(Protocol):
     def start(self, process: str) -> int:
         """Start a process that has ended and wait until it is ready; returns when it was started."""
 
+    def replace(self, process: str, version: str) -> None:
+        """Let one of Cilium's processes be of another Cilium version from its next start on.
+
+        Raises:
+            UserError: when there is no such version, or it cannot be built.
+        """
+
     def wait_ended(self, process: str, within: float) -> int:
         """Wait until a process has ended; returns when it did."""
 

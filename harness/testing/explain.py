@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,4 +31,5 @@ def message(report: pytest.TestReport) -> str:
     if isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash is not None else report.longrepr).splitlines()[0]
+    first = str(crash.message if crash is not None else report.longrepr).splitlines()[0]
+    return re.sub(r"^harness\.errors\.\w+: ", "", first)  # lblab's own errors are sentences already

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log10
+from typing import Any
 
 Version = tuple[int, int, int]
 
@@ -24,6 +25,16 @@ class Prediction:
 
     def __str__(self) -> str:
         return f"{self.low:.1f} to {self.high:.1f} s ({self.formula})"
+
+    def facts(self) -> dict[str, Any]:
+        """For a result's JSON; durations in milliseconds."""
+        return {
+            "low_ms": self.low * 1e3,
+            "likely_ms": self.likely * 1e3,
+            "high_ms": self.high * 1e3,
+            "formula": self.formula,
+            "source": self.source,
+        }
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def test_back_inside_the_window(
         expect.outage(measured, max_ms=restarted[False].high * 1e3 + 1000, predicted=restarted[False])
 
 
+@pytest.mark.gate
 def test_second_open_says_restarted(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """After its restart the agent's OPEN has the R-bit and IPv4's F-bit: forwarding state was kept (RFC 4724)."""
     address = lab.node("worker1").address
@@ -101,6 +102,7 @@ def test_second_open_says_restarted(lab: Lab, expect: Expect, negotiated: BgpTim
         expect.outage_at_least(run[mode], min_ms=500, predicted=back)
 
 
+@pytest.mark.gate
 def test_notification_of_an_orderly_stop(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """SIGTERM: a graceful peer hears no NOTIFICATION; one without graceful restart hears Cease 6/3 from 1.20 on."""
     address = lab.node("worker1").address

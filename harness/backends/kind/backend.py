@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 
 from harness.backends.base import Backend
 from harness.backends.hosted import HostedBackend
-from harness.backends.kind import components, names, pods, reaper, tools
+from harness.backends.kind import components, names, pods, reaper, tools, upgrading
+from harness.backends.kind.cluster import KindCluster
 from harness.backends.kind.containers import Containers, name_of
+from harness.backends.kind.options import KindOptions
 from harness.backends.kind.plan import PODS_FOLDER
 from harness.backends.kind.reaper import Reaper
 from harness.backends.netns import cpu
@@ -54,6 +58,9 @@ class KindBackend(HostedBackend):
         self.reaper = own
         self._containers: Mapping[str, str] = info.details["containers"]
         self._pause_image: str = info.details["pause_image"]
+        #: The Cilium version that agents get when they are stopped, and those of them that are to get it.
+        self._staged = info.cilium_version
+        self._replaced: set[str] = set()
 
     @classmethod
     def of(cls, info: LabInfo) -> KindBackend:
@@ -192,6 +199,45 @@ class KindBackend(HostedBackend):
         if process in (RECORDER, OBSERVER) or self.processes()[process].pid is None:
             return super().start(process)
         return self.processes()[process].started_ns or 0
+
+    def replace(self, process: str, version: str) -> None:
+        """Let one of Cilium's processes be of another Cilium version from its next start on, by Helm.
+
+        The operator goes first, as in every upgrade by Helm, and is of the new version at once; an agent keeps its own
+        until it is stopped, which deletes its pod.
+
+        Raises:
+            LabError: it is none of Cilium's, Helm fails, or an agent was to go first.
+        """
+        name = process.rpartition("/")[2]
+        if name == "cilium-operator":
+            used = tools.provide(self.folder)
+            chosen = KindOptions.of(self.details["options"])
+            upgrading.stage(used, self._cluster, self.topology, chosen, self.folder, version)
+            self._staged = version
+        elif name != "cilium-agent":
+            raise LabError(
+                f"{process} is none of Cilium's", hint="<node>/cilium-agent or control-plane/cilium-operator"
+            )
+        elif self._staged != version:
+            raise LabError(f"{process} cannot be of Cilium {version} before the operator is", hint="upgrade that first")
+        else:
+            self._replaced.add(process)
+
+    def signal(self, process: str, number: int) -> int:
+        """Send a signal; returns when the kernel took it. An agent that is to be replaced ends with its pod."""
+        if process not in self._replaced or number != signal.SIGTERM:
+            return super().signal(process, number)
+        self._replaced.discard(process)
+        space, _, name = self.pod_of(process).partition("/")
+        self._api.delete("Pod", name, namespace=space, wait=False)  # the kubelet sends it SIGTERM
+        return time.monotonic_ns()
+
+    @property
+    def _cluster(self) -> KindCluster:
+        nodes = {name: self._containers[name] for name in (*self.topology.nodes, names.CONTROL_PLANE)}
+        version = str(self.details["kubernetes"])
+        return KindCluster(names.cluster(self.name), self.kubeconfig, nodes, version, self._pause_image)
 
     def _wake(self, host: str) -> None:
         """Start the container of a host that has ended, and wire it."""

@@ -101,7 +101,7 @@ class Host:
     def clear(self) -> list[str]:
         """End the lab host's own processes and forget the hosts that are no nodes: another wiring follows."""
         self._changes.take_back()
-        self._supervisor.replace(())
+        self._supervisor.become(())
         gone = [host for host, _ in self._others.items()]
         for host in gone:
             del self._others[host]
@@ -115,7 +115,7 @@ class Host:
         network.rewire(self._spec, after, nodes)
         self._spec = after
         self._changes.replace(after)
-        self._supervisor.replace(after.processes)
+        self._supervisor.become(after.processes)
         return nodes
 
     def restart(self, name: str) -> dict[str, int]:

@@ -189,7 +189,6 @@ class _Assembly:
             "images": {"node": prepared.node, "frr": prepared.frr},
             "pause_image": made.pause_image,
             "kubernetes": made.kubernetes,
-            "options": request.kind.facts(),
             "announces_by_l2": bool(self._topology.cilium.l2announcements.enabled),
             "fingerprint": fingerprint(request),
             "options": request.kind.facts(),

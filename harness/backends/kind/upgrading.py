@@ -10,8 +10,13 @@ from harness.backends.kind.cluster import KindCluster
 from harness.backends.kind.images import Image
 from harness.backends.kind.options import KindOptions
 from harness.backends.kind.tools import Progress, Tools
+from harness.cluster import Cluster
+from harness.errors import LabError, WaitTimeout
 from harness.topology import Topology
+from harness.wait import until
 
+#: Seconds for the operator's new pod.
+_OPERATOR_WITHIN = 240.0
 #: The chart's value that leaves agents as they are until somebody deletes their pods: one node after the other.
 ONE_BY_ONE = {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}
 
@@ -45,14 +50,27 @@ def stage(
     version: str,
     progress: Progress = lambda _: None,
 ) -> None:
-    """Move the operator to another version, and the agents when their pods are deleted; returns when Helm is done.
+    """Move the operator to another version, and each agent when its pod is deleted; returns when the operator is new.
 
     Raises:
         MissingCapability, UserError, LabError: As `upgrade`.
     """
-    charts.install(
-        tools, _ready(tools, made, topology, chosen, folder, version, progress, one_by_one=True), made.kubeconfig
-    )
+    release = _ready(tools, made, topology, chosen, folder, version, progress, one_by_one=True)
+    charts.install(tools, release, made.kubeconfig)
+    cluster = Cluster(made.kubeconfig)
+    try:
+        until(
+            "Cilium's operator",
+            lambda: cilium.rollout(cluster, "Deployment", "cilium-operator", cilium.NAMESPACE),
+            lambda left: not left,
+            within=_OPERATOR_WITHIN,
+            every=0.5,
+            show="; ".join,
+        )
+    except WaitTimeout as error:
+        raise LabError(f"Cilium's operator does not become {version}: {error.message}") from None
+    finally:
+        cluster.close()
 
 
 def _ready(

@@ -16,13 +16,13 @@ from typing import Any
 
 from harness.backends import registry
 from harness.backends.hosted import HostedBackend
-from harness.backends.netns import cpu, credentials, ending, plan, plan_routers
+from harness.backends.netns import cpu, credentials, ending, plan, plan_routers, wiring
 from harness.backends.netns.host import FAILURE_FILE, SOCKET_FILE, SPEC_FILE
 from harness.backends.netns.rpc import Client
 from harness.backends.netns.spec import LOG_FOLDER
 from harness.backends.registry import LEAVE, LOCK_FILE, LabInfo
 from harness.backends.request import Request
-from harness.binaries import Binaries
+from harness.binaries import Binaries, ensure
 from harness.cluster import Cluster
 from harness.errors import LabError, MissingCapability
 from harness.metallb import install as metallb
@@ -31,6 +31,8 @@ from harness.wait import until
 
 #: Seconds for the lab host to answer; it takes 0.1 s on an idle machine.
 _HOST_WITHIN = 20.0
+#: Seconds for a version's CRDs to be registered; 1.20 looks once a second for each of them (design.md).
+_REGISTERED_WITHIN = 60.0
 #: Seconds for the kernel to end every process of a lab.
 _GONE_WITHIN = 10.0
 
@@ -215,6 +217,25 @@ class NetnsBackend(HostedBackend):
             f"{node}'s L2 responder", plan.l2_responder_socket(self.folder, node), {"op": "list"}
         )
         return found
+
+    # -- processes --------------------------------------------------------------------------------------------------
+
+    def replace(self, process: str, version: str) -> None:
+        """Let one of Cilium's processes be of another Cilium version from its next start on.
+
+        A real operator registers its CRDs when it starts; here that is done beforehand, as when a lab is made.
+        """
+        binaries = ensure(version)
+        programs = {"cilium-agent": binaries.cilium_bgp, "cilium-operator": binaries.cilium_operator}
+        name = process.rpartition("/")[2]
+        if name not in programs:
+            raise LabError(f"{process} is none of Cilium's", hint=f"<host>/{' or <host>/'.join(programs)}")
+        if name == "cilium-operator":
+            register = [str(programs[name]), f"--kubeconfig={plan.inner_kubeconfig(self.folder)}", "--register-crds"]
+            done = self.exec(wiring.CONTROL_PLANE, register, within=_REGISTERED_WITHIN)
+            if done.returncode:
+                raise LabError(f"the CRDs of Cilium {version} cannot be registered: {done.stderr.strip()[-500:]}")
+        self._rpc.call("replace", name=process, program=str(programs[name]))
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

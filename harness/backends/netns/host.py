@@ -160,6 +160,10 @@ def _operations(supervisor: Supervisor, stages: dict[str, float], stage: Any, en
 
         return None, namespaces.in_netns(request["namespace"], make)
 
+    def replace(request: dict[str, Any]) -> tuple[Any, None]:
+        supervisor.replace(request["name"], request["program"])
+        return None, None
+
     def shutdown(_: dict[str, Any]) -> tuple[Any, None]:
         threading.Timer(0.01, end).start()
         return None, None
@@ -171,6 +175,7 @@ def _operations(supervisor: Supervisor, stages: dict[str, float], stage: Any, en
         "processes": lambda _: (supervisor.table(), None),
         "start": lambda r: (supervisor.start(r["name"]), None),
         "signal": lambda r: (supervisor.signal(r["name"], r["signal"]), None),
+        "replace": replace,
         "wait_ended": lambda r: (supervisor.wait_ended(r["name"], r["within"]), None),
         "tail": lambda r: (supervisor.tail(r["name"]), None),
     }

@@ -52,6 +52,11 @@ def l2_responder_socket(folder: Path, node: str) -> Path:
     return node_folder(folder, node) / "l2-responder.sock"
 
 
+def inner_kubeconfig(folder: Path) -> Path:
+    """The kubeconfig of programs within the lab."""
+    return folder / "pki" / "kubeconfig"
+
+
 def api_addresses(topology: Topology) -> list[str]:
     """Addresses at which the API server is reached within the lab: its own, and that of the `kubernetes` Service."""
     first = [str(cidr[1]) for cidr in topology.cluster.service_cidrs]
@@ -69,7 +74,7 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
         access: Certificate and tokens of its API server.
     """
     _unpack(binaries.seed, folder / "etcd")
-    inside = access.kubeconfig(folder / "pki" / "kubeconfig", f"https://{_join(api_addresses(topology)[0], API_PORT)}")
+    inside = access.kubeconfig(inner_kubeconfig(folder), f"https://{_join(api_addresses(topology)[0], API_PORT)}")
     needs = daemons.lab_needs(folder / "frr")
     write(needs.files)
     announcers = () if binaries.metallb is None else metallb(topology, binaries.metallb, folder, inside, CONTROL_PLANE)

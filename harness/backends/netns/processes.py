@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.backends.netns import readiness
@@ -192,7 +192,7 @@ class Supervisor:
                     return False
         return True
 
-    def replace(self, processes: tuple[Process, ...]) -> None:
+    def become(self, processes: tuple[Process, ...]) -> None:
         """End everything that runs, and from now on be about other processes."""
         for name, state in self._states.items():
             if state.pid is not None:
@@ -216,6 +216,12 @@ class Supervisor:
         named = signal_name(number)
         self._told(event.SIGNALLED, name, f"is sent {named}", now, now - before, signal=named)
         return {"pid": pid, "at_ns": now}
+
+    def replace(self, name: str, program: str) -> None:
+        """Take another program in a process's place when it is started next, with the same arguments."""
+        state = self._state(name)
+        with self._lock:
+            state.process = replace(state.process, argv=(program, *state.process.argv[1:]))
 
     def wait_ended(self, name: str, within: float) -> dict[str, int | None]:
         """Wait until a process has ended."""
