@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from harness.cluster import NotFound
 from harness.errors import MissingCapability, UserError
 from harness.faults.base import Fault, Steps
 from harness.faults.parameters import Duration
@@ -59,6 +58,8 @@ class RolloutRestarted(Fault):
 
     def apply(self, steps: Steps) -> None:
         """Change its template; it is not taken back, as that would be another rollout."""
+        from harness.cluster import NotFound  # with all that it imports: `lblab --help` knows every fault
+
         kind, _, rest = self.workload.partition("/")
         namespace, _, name = rest.rpartition("/")
         if kind.lower() not in _KINDS or not name:
