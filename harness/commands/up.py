@@ -115,6 +115,12 @@ def up(
         _say(status, seconds)
 
 
+def _stages(done: dict[str, float]) -> str:
+    """What each stage took, out of when each was done."""
+    before = [0.0, *done.values()]
+    return ", ".join(f"{name} {at - since:.1f} s" for (name, at), since in zip(done.items(), before, strict=False))
+
+
 def _say(status: Status, seconds: float) -> None:
     programs = f"Cilium {status.cilium_version}"
     if status.metallb_version:
@@ -125,4 +131,6 @@ def _say(status: Status, seconds: float) -> None:
         print(f"  Service {service.name}: {addresses}, {len(service.ready_backends)} ready backends")
     for stand_in in status.stand_ins:
         print(f"  stand-in: {stand_in}")
+    if status.backend == "kind":  # minutes, most of them kind's and Helm's: which stage took them is worth a line
+        print(f"  stages: {_stages(status.stages)}")
     print(f"export KUBECONFIG={status.kubeconfig}")

@@ -62,10 +62,10 @@ def test_the_context_in_use_says_where_docker_is(monkeypatch: pytest.MonkeyPatch
         return SimpleNamespace(Host="ssh://somewhere", TLSConfig=None)
 
     monkeypatch.setattr(context.ContextAPI, "get_context", get)
-    assert tools.endpoint() == ("ssh://somewhere", False)
+    assert tools.endpoint({}) == ("ssh://somewhere", False)
     monkeypatch.setenv("DOCKER_CONTEXT", "far")
     assert tools.endpoint_environment() == {"DOCKER_CONTEXT": "far"}
-    tools.endpoint()
+    tools.endpoint(tools.endpoint_environment())
     assert asked == [None, "far"]
 
 

@@ -179,7 +179,7 @@ def refused(product: str, output: Sequence[str], values: Sequence[Path]) -> User
     users = values[1:]
     file = users[-1] if len(users) == 1 else None
     if any(sign in text for sign in _REFUSED):
-        return UserError(f"the chart of {product} refuses a value: {text}", file=file, hint="--cilium-values")
+        return UserError(f"the chart of {product} refuses a value: {text}", file=file)
     return UserError(f"the chart of {product} cannot be used: {text}", file=file)
 
 

@@ -155,7 +155,8 @@ class _Assembly:
         request, progress = self._request, self._request.progress
         used = tools.provide(self._folder, build=request.build, progress=progress)
         self._provenance |= used.provenance
-        removal.refuse_foreign(used.engine, request.name)
+        for left in removal.clear(used.engine, request.name, self._folder):
+            progress(f"{left} was left of an earlier lab, and is removed")
         prepared = preparation.prepare(
             used,
             self._topology,

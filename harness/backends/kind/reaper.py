@@ -127,7 +127,8 @@ def sweep(folder: Path) -> None:
     Raises:
         LblabError: Docker does not answer, or something could not be removed.
     """
-    removal.remove(tools.engine(), folder.name, folder)
+    marker = json.loads((folder / registry.KIND_FILE).read_text())
+    removal.remove(tools.engine(marker["environment"]), folder.name, folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -52,9 +52,30 @@ def ours(engine: docker.DockerClient, lab: str) -> Found:
     labelled = engine.containers.list(all=True, filters={"label": _label(lab)}, ignore_removed=True)
     found = {one.id: one for one in labelled if names.is_ours(one.labels, lab)}
     if networks:
-        for node in _nodes(engine, lab):
-            found.setdefault(node.id, node) if names.cluster(lab) in _networks_of(node) else None
+        # kind's nodes have no label of lblab's: they are known by the network that they were made in
+        inside = [node for node in _nodes(engine, lab) if names.cluster(lab) in _networks_of(node)]
+        found |= {node.id: node for node in inside if node.id not in found}
     return Found(tuple(found.values()), tuple(networks))
+
+
+def clear(engine: docker.DockerClient, lab: str, folder: Path) -> list[str]:
+    """Have a lab's names in Docker free: what is left of an earlier lab of that name is removed.
+
+    There is such a thing when an earlier lab's folder was deleted by hand, so that nobody knew of the lab any more.
+
+    Args:
+        engine: Docker.
+        lab: The lab's name, which the caller has claimed.
+        folder: Its folder.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        UserError: Something of such a name is not lblab's; it is not touched.
+    """
+    refuse_foreign(engine, lab)
+    return remove(engine, lab, folder) if ours(engine, lab) else []
 
 
 def refuse_foreign(engine: docker.DockerClient, lab: str) -> None:

@@ -23,6 +23,8 @@ Progress = Callable[[str], None]
 _SAYS_WITHIN = 10.0
 #: Seconds for an answer of Docker's daemon; removing a node's container takes the longest, some 10 s on a busy machine.
 _DOCKER_WITHIN = 60
+#: What decides where Docker is.
+_ENDPOINT = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY")
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+[-+.\w]*)")
 
 
@@ -93,8 +95,11 @@ def docker_command() -> Path:
     return Path(found)
 
 
-def engine() -> docker.DockerClient:
+def engine(environment: Mapping[str, str] | None = None) -> docker.DockerClient:
     """Docker's API where the docker command has it: DOCKER_HOST, else the context that is in use.
+
+    Args:
+        environment: In place of this process's: that of whoever made a lab.
 
     Raises:
         MissingCapability: The Python package is missing, or nobody answers, or this user is refused.
@@ -106,7 +111,7 @@ def engine() -> docker.DockerClient:
         raise MissingCapability(
             "the kind backend needs the Python package docker", hint="pip install 'lblab[kind]'"
         ) from None
-    address, tls = endpoint()
+    address, tls = endpoint(os.environ if environment is None else environment)
     try:
         client = docker.DockerClient(base_url=address, tls=tls, version="auto", timeout=_DOCKER_WITHIN)
         client.ping()
@@ -115,21 +120,21 @@ def engine() -> docker.DockerClient:
     return client
 
 
-def endpoint() -> tuple[str, Any]:
+def endpoint(environment: Mapping[str, str]) -> tuple[str, Any]:
     """Where Docker's daemon is, and the TLS settings to reach it: DOCKER_HOST, the user's context, or the default."""
     from docker import context, tls
     from docker.errors import DockerException
 
     default = "unix:///var/run/docker.sock"
-    if host := os.environ.get("DOCKER_HOST"):
-        certificates = os.environ.get("DOCKER_CERT_PATH")
-        if os.environ.get("DOCKER_TLS_VERIFY") and certificates:
+    if host := environment.get("DOCKER_HOST"):
+        certificates = environment.get("DOCKER_CERT_PATH")
+        if environment.get("DOCKER_TLS_VERIFY") and certificates:
             folder = Path(certificates)
             pair = (str(folder / "cert.pem"), str(folder / "key.pem"))
             return host, tls.TLSConfig(client_cert=pair, ca_cert=str(folder / "ca.pem"), verify=True)
         return host, False
     try:
-        used = context.ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
+        used = context.ContextAPI.get_context(environment.get("DOCKER_CONTEXT"))
     except (DockerException, OSError, ValueError, KeyError):
         return default, False  # the command would say the same; a broken context file is its to complain about
     if used is None or not used.Host:
@@ -139,7 +144,7 @@ def endpoint() -> tuple[str, Any]:
 
 def endpoint_environment() -> dict[str, str]:
     """What makes the docker command, and kind through it, talk to the same daemon as `engine`."""
-    return {name: os.environ[name] for name in ("DOCKER_HOST", "DOCKER_CONTEXT") if name in os.environ}
+    return {name: os.environ[name] for name in _ENDPOINT if name in os.environ}
 
 
 def refused(address: str, why: str) -> MissingCapability:
