@@ -16,7 +16,7 @@ import json
 import operator
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -42,6 +42,7 @@ _HARNESS = str(Path(__file__).parent)
 _facts = pytest.StashKey[list[dict[str, Any]]]()
 _checked = pytest.StashKey[set[Path]]()
 _record = pytest.StashKey[results.Record]()
+_told = pytest.StashKey[Sequence[str]]()
 
 
 # -- options ---------------------------------------------------------------------------------------------------------
@@ -371,7 +372,7 @@ def _note(item: pytest.Item, report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the JUnit report is written
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand a worker's labs to the process that writes the summary, and what ran to the JUnit report."""
+    """Hand a worker's labs to the process that writes the summary, and what ran to the JUnit report; keep the page."""
     config = session.config
     workeroutput: dict[str, Any] | None = getattr(config, "workeroutput", None)
     if workeroutput is not None:
@@ -384,6 +385,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         facts = config.stash[_facts]
         for name, value in junit.of_run(facts):
             xml.add_global_property(name, value)
+    config.stash[_told] = kept.finish(config)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -411,7 +413,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say in a few lines how each family of scenarios ended, and in which labs; make the page that was asked for."""
-    for text in kept.finish(config) if _worker(config) is None else ():
+    for text in config.stash.get(_told, ()):
         terminalreporter.write_line(text)
     outcomes = [
         summary.Outcome(report.nodeid, kind, report.duration, explain.message(report) if kind == "skipped" else None)

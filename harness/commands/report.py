@@ -37,6 +37,7 @@ def report(
     """
     from harness.gate import model
     from harness.report import build, html, markdown, workflow_commands
+    from harness.report.files import write
     from harness.results import saved
     from harness.scorecard import saved as scores
 
@@ -54,18 +55,3 @@ def report(
         write(markdown_file, markdown.render(page, link=link))
     elif markdown_file is not None or (html_file is None and not annotate):
         print(markdown.render(page, link=link), end="")
-
-
-def write(file: Path, text: str) -> None:
-    """Write what a user asked for.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    from harness.errors import UserError
-
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be written: {error.strerror or error}", file=file) from error

@@ -16,17 +16,18 @@ from harness.errors import UserError
 from harness.results import history
 from harness.testing import results, timelines
 
-#: Options of a run that decide what is run: they stand in its results, so that it can be made again.
-_DECIDE = (
-    "--topology",
-    "--cilium-version",
-    "--metallb-version",
-    "--metallb-manifest",
-    "--manifests",
-    "--timers",
-    "--runs",
-    "--lab-backend",
-)
+#: Options of a run that decide what is run, with their defaults: they stand in its results, so that it can be made
+#: again.
+_DECIDE: Mapping[str, object] = {
+    "--topology": None,
+    "--cilium-version": "auto",
+    "--metallb-version": "auto",
+    "--metallb-manifest": None,
+    "--manifests": [],
+    "--timers": "quick",
+    "--runs": 1,
+    "--lab-backend": "netns",
+}
 _temporary = pytest.StashKey[Path]()
 
 
@@ -88,10 +89,8 @@ def join(config: pytest.Config) -> None:
 
 def _options(config: pytest.Config) -> dict[str, object]:
     """What was asked for that decides what is run, without what is the default."""
-    defaults = {"--cilium-version": "auto", "--metallb-version": "auto", "--timers": "quick", "--runs": 1}
-    defaults["--lab-backend"] = "netns"
     given = {name: config.getoption(name.removeprefix("--").replace("-", "_")) for name in _DECIDE}
-    return {name: value for name, value in given.items() if value not in (None, [], defaults.get(name))}
+    return {name: value for name, value in given.items() if value not in (None, [], _DECIDE[name])}
 
 
 def finish(config: pytest.Config) -> Sequence[str]:
@@ -123,8 +122,8 @@ def _finish(config: pytest.Config) -> Sequence[str]:
     if kept is not None and found.scenarios:
         told.append(f"{history.add(Path(kept), found)} results added to {kept}")
     if page is not None:
-        from harness.commands.report import write
         from harness.report import build, html
+        from harness.report.files import write
 
         write(Path(page), html.render(build.page([found])))
         told.append(f"report: {page}")

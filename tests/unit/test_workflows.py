@@ -97,3 +97,11 @@ def test_the_example_gives_inputs_that_the_workflow_takes() -> None:
         if "uses" in job:
             assert set(job["with"]) <= set(taken)
             assert {name for name, about in taken.items() if about.get("required")} <= set(job["with"])
+
+
+def test_the_example_for_gitlab_is_one() -> None:
+    folder = ROOT / "docs/examples/gitlab"
+    content = read(folder / ".gitlab-ci.yml")
+    assert all(isinstance(line, str) for line in (*content[".gate"]["script"], *content[".gate"]["before_script"]))
+    assert all(content[job]["extends"] == ".gate" for job in ("embedded", "kind"))
+    assert (folder / "note.sh").stat().st_mode & 0o111, "it is run as a program"
