@@ -44,6 +44,10 @@ class KindBackend(HostedBackend):
     kind = "kind"
     #: The first pods of a cluster wait for Cilium to compile their datapath: a minute and more on two busy cores.
     comes_up_within = 240.0
+    #: A whole agent, or a node, starts in that time on two busy cores.
+    comes_back_within = 90.0
+    #: The whole agent, with its datapath's programs in its cache; seen on two cores: docs/kind.md, What was measured.
+    agent_starts = (2.0, 15.0)
     kubelet = "kubelet"
 
     def __init__(self, info: LabInfo, topology: Topology, own: Reaper | None = None) -> None:
