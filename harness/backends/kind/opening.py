@@ -192,7 +192,6 @@ class _Assembly:
             "options": request.kind.facts(),
             "announces_by_l2": bool(self._topology.cilium.l2announcements.enabled),
             "fingerprint": fingerprint(request),
-            "options": request.kind.facts(),
         }
         return self._backend(self._reaper.pid if self._reaper else 0, details)
 
