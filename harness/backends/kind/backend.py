@@ -13,6 +13,7 @@ from harness.backends.base import Backend
 from harness.backends.hosted import HostedBackend
 from harness.backends.kind import components, names, pods, reaper, tools
 from harness.backends.kind.containers import Containers, name_of
+from harness.backends.kind.fingerprint import fingerprint
 from harness.backends.kind.plan import PODS_FOLDER
 from harness.backends.kind.reaper import Reaper
 from harness.backends.netns import cpu
@@ -71,9 +72,7 @@ class KindBackend(HostedBackend):
         Raises:
             UserError: it cannot, and this lab is not this process's to end.
         """
-        from harness.backends.kind import opening
-
-        fits: bool = opening.fingerprint(request) == self.details["fingerprint"]
+        fits: bool = fingerprint(request) == self.details["fingerprint"]
         if not fits and self.reaper is None:
             raise UserError(
                 f"the cluster of the lab {self.name} is not one for {request.topology.name}",
