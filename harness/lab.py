@@ -18,7 +18,7 @@ from harness.backends.request import Request
 from harness.chain import Chain, trace
 from harness.cilium import api, l2, semver, versions
 from harness.cilium.peering import Generation, Peering, render
-from harness.cilium.timers import quicken
+from harness.cilium.timers import QUICK, quicken
 from harness.client import Client
 from harness.cluster import Applied, Cluster
 from harness.errors import LabError, LblabError, UserError, WaitTimeout
@@ -147,6 +147,11 @@ class Lab:
     def announces_by_l2(self) -> bool:
         """Whether its agents run with Cilium's L2 announcements."""
         return self.backend.announces_by_l2
+
+    @property
+    def agent_starts(self) -> tuple[float, float]:
+        """Seconds, at least and at most, until an agent that is started begins to connect to its BGP peers."""
+        return self.backend.agent_starts
 
     def node_of(self, address: str) -> str | None:
         """The name of the node that has an address."""
@@ -398,7 +403,7 @@ def open_lab(
         topology = topology.model_copy(update={"time_scale": time_scale})
     version, objects = choose(topology, cilium_version, manifests)
     with_metallb = metallb_versions.choose(topology, objects, metallb_version)
-    objects, quickened = quicken(objects) if timers == "quick" else (objects, [])
+    objects, quickened = quicken(objects, opening.QUICK.get(backend, QUICK)) if timers == "quick" else (objects, [])
     topology, cut = l2.decided(topology, objects, semver.parse(version), quick=timers == "quick")
     quickened += cut
     for router, settings in topology.routers.items():

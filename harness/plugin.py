@@ -127,7 +127,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for place, item in enumerate(items):
         first.setdefault(keys[item], place)
     if len(first) > 1:
-        items.sort(key=lambda item: first[keys[item]])
+        groups = _clusters({key for key in first if key is not None}) if _on_kind(items[0].config) else {}
+        of = {
+            key: min(first[other] for other in first if groups.get(other, other) == groups.get(key, key))
+            for key in first
+        }
+        items.sort(key=lambda item: (of[keys[item]], first[keys[item]]))
+
+
+def _on_kind(config: pytest.Config) -> bool:
+    return bool(config.getoption("lab_backend") == "kind")
+
+
+def _clusters(keys: Iterable[tuple[Path, Timers]]) -> dict[tuple[Path, Timers] | None, str]:
+    """What those topologies have in common that can have one cluster after another."""
+    from harness.backends.kind import fingerprint
+    from harness.topology import load
+
+    found: dict[tuple[Path, Timers] | None, str] = {}
+    for key in keys:
+        with contextlib.suppress(UserError):  # said when the collection is finished
+            found[key] = fingerprint.group(load(key[0]))
+    return found
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -70,6 +70,10 @@ class Backend(Protocol):
     kind: str
     #: Seconds for everything to run, pods included, once the manifests of a new lab are applied.
     comes_up_within: float
+    #: Seconds for it to be as it was after a scenario.
+    comes_back_within: float
+    #: Seconds, at least and at most, until an agent that is started begins to connect to its BGP peers.
+    agent_starts: tuple[float, float]
     #: The kubelet's name among the processes of a node.
     kubelet: str
     name: str

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.backends import registry
 from harness.backends.base import Backend
 from harness.backends.request import Request
+from harness.cilium.timers import QUICK as QUICK_BGP
+from harness.cilium.timers import QUICK_WHOLE_AGENT, Timers
 from harness.errors import LabError, UserError
 
 #: The backends by name.
 NAMES = ("netns", "kind")
+#: Their quick timers.
+QUICK: Mapping[str, Timers] = {"netns": QUICK_BGP, "kind": QUICK_WHOLE_AGENT}
 
 
 def create(backend: str, request: Request) -> Backend:

@@ -16,6 +16,7 @@ from harness.backends.hosted import HostedBackend
 from harness.backends.kind import components, names, pods, reaper, tools, upgrading
 from harness.backends.kind.cluster import KindCluster
 from harness.backends.kind.containers import Containers, name_of
+from harness.backends.kind.fingerprint import fingerprint
 from harness.backends.kind.options import KindOptions
 from harness.backends.kind.plan import PODS_FOLDER
 from harness.backends.kind.reaper import Reaper
@@ -48,6 +49,10 @@ class KindBackend(HostedBackend):
     kind = "kind"
     #: The first pods of a cluster wait for Cilium to compile their datapath: a minute and more on two busy cores.
     comes_up_within = 240.0
+    #: A whole agent, or a node, starts in that time on two busy cores.
+    comes_back_within = 90.0
+    #: The whole agent, with its datapath's programs in its cache; seen on two cores: docs/kind.md, What was measured.
+    agent_starts = (2.0, 15.0)
     kubelet = "kubelet"
 
     def __init__(self, info: LabInfo, topology: Topology, own: Reaper | None = None) -> None:
@@ -74,9 +79,7 @@ class KindBackend(HostedBackend):
         Raises:
             UserError: it cannot, and this lab is not this process's to end.
         """
-        from harness.backends.kind import opening
-
-        fits: bool = opening.fingerprint(request) == self.details["fingerprint"]
+        fits: bool = fingerprint(request) == self.details["fingerprint"]
         if not fits and self.reaper is None:
             raise UserError(
                 f"the cluster of the lab {self.name} is not one for {request.topology.name}",

@@ -6,8 +6,6 @@ runs in it, the topology's addresses are there.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -37,6 +35,7 @@ from harness.backends.kind import (
 )
 from harness.backends.kind.backend import KindBackend, stand_ins
 from harness.backends.kind.containers import Containers, name_of
+from harness.backends.kind.fingerprint import fingerprint
 from harness.backends.kind.preparation import Prepared
 from harness.backends.kind.reaper import Reaper
 from harness.backends.netns import plan_routers
@@ -49,7 +48,6 @@ from harness.cluster import Cluster
 from harness.errors import LabError, LblabError
 from harness.routing.daemons import Frr
 from harness.timeline import journal
-from harness.topology import Topology
 from harness.wait import until
 
 if TYPE_CHECKING:
@@ -86,38 +84,6 @@ def create(request: Request) -> Backend:
             if isinstance(error, LblabError):
                 error.message += f"; and then {left.message}"
         raise
-
-
-def fingerprint(request: Request) -> str:
-    """What of a lab its cluster is made for; two labs of one fingerprint can have the same cluster, one after another.
-
-    Routers, clients, switches and manifests are not part of it: they are lblab's own.
-    """
-    topology = request.topology
-    decisive = {
-        "control plane": topology.control_plane.model_dump(mode="json"),
-        "nodes": {
-            name: node.model_dump(mode="json", include={"network", "address"}) for name, node in topology.nodes.items()
-        },
-        "subnets": {network: topology.networks[network].model_dump(mode="json") for network in _inhabited(topology)},
-        "cluster": topology.cluster.model_dump(mode="json"),
-        "cilium": [request.cilium_version, _cilium(topology)],
-        "metallb": [request.metallb_version, topology.metallb and topology.metallb.model_dump(mode="json")],
-        "options": str(request.kind),
-    }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def _cilium(topology: Topology) -> dict[str, Any]:
-    """Cilium's settings, without the timers of announcements that are off."""
-    settings: dict[str, Any] = topology.cilium.model_dump(mode="json")
-    if not topology.cilium.l2announcements.enabled:
-        settings.pop("l2announcements")
-    return settings
-
-
-def _inhabited(topology: Topology) -> set[str]:
-    return {topology.control_plane.network, *(node.network for node in topology.nodes.values())}
 
 
 def take_over(before: KindBackend, request: Request) -> Backend:
@@ -192,7 +158,6 @@ class _Assembly:
             "kubernetes": made.kubernetes,
             "announces_by_l2": bool(self._topology.cilium.l2announcements.enabled),
             "fingerprint": fingerprint(request),
-            "options": request.kind.facts(),
         }
         return self._backend(self._reaper.pid if self._reaper else 0, details)
 

@@ -63,6 +63,11 @@ class NetnsBackend(HostedBackend):
 
     kind = "netns"
     comes_up_within = 60.0
+    #: A session that a scenario took down comes back after GoBGP's idle hold and connect delay (facts/cilium.md 3.3), a
+    #: pod after its readiness probe.
+    comes_back_within = 30.0
+    #: The BGP control plane alone: "controller running" after 10 ms (shared/design.md).
+    agent_starts = (0.0, 1.0)
     #: lblab's own agent stands in for it.
     kubelet = "node-agent"
 

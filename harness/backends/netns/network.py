@@ -15,6 +15,8 @@ from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Route
 
 # <linux/if_addr.h>: an address that is usable at once, without duplicate address detection (RFC 4862)
 IFA_F_NODAD = 0x02
+# <linux/neighbour.h>: entries that were learned: reachable, stale, delayed, probed, failed, incomplete
+_FORGETTABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x20 | 0x01
 # <linux/sockios.h>, <linux/if.h>
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
@@ -100,7 +102,10 @@ def _renew(interfaces: Iterable[Interface], routes: list[Route]) -> None:
         for interface in interfaces:
             index = ip.link_lookup(ifname=interface.device)[0]
             ip.link("set", index=index, address=interface.mac)
-            ip.flush_neigh(ifindex=index)
+            for known in ip.get_neighbours(ifindex=index):
+                if known["state"] & _FORGETTABLE:
+                    address = dict(known["attrs"])["NDA_DST"]
+                    ip.neigh("del", dst=address, ifindex=index, family=known["family"])
         for route in routes:
             ip.route("replace", dst=route.destination, gateway=route.gateway)
 
