@@ -18,7 +18,7 @@ from harness.backends.request import Request
 from harness.chain import Chain, trace
 from harness.cilium import api, l2, semver, versions
 from harness.cilium.peering import Generation, Peering, render
-from harness.cilium.timers import QUICK, quicken
+from harness.cilium.timers import QUICK, QUICK_WHOLE_AGENT, quicken
 from harness.client import Client
 from harness.cluster import Applied, Cluster
 from harness.errors import LabError, LblabError, UserError, WaitTimeout
@@ -359,7 +359,7 @@ def open_lab(
     manifests: Sequence[Path] = (),
     name: str | None = None,
     build: bool = True,
-    timers: Literal["quick", "manifest"] = "manifest",
+    timers: Literal["quick", "whole-agent", "manifest"] = "manifest",
     time_scale: float | None = None,
     owner: Literal["process", "none"] = "process",
     progress: Progress = lambda _: None,
@@ -377,7 +377,7 @@ def open_lab(
         manifests: Instead of the topology's own.
         name: The lab's name; by default the topology's name and this process's PID.
         build: Build missing binaries; otherwise a missing one is an error.
-        timers: The manifests' own, or cut down to seconds (`harness.cilium.timers.QUICK`).
+        timers: The manifests' own, or cut down to seconds (`harness.cilium.timers.QUICK`, `QUICK_WHOLE_AGENT`).
         time_scale: Instead of the topology's: the factor on FreeBSD's ARP and lblab's announcer.
         owner: "process": the lab ends with this process; "none": it stays until it is closed by name.
         progress: Told each stage.
@@ -403,8 +403,9 @@ def open_lab(
         topology = topology.model_copy(update={"time_scale": time_scale})
     version, objects = choose(topology, cilium_version, manifests)
     with_metallb = metallb_versions.choose(topology, objects, metallb_version)
-    objects, quickened = quicken(objects, opening.QUICK.get(backend, QUICK)) if timers == "quick" else (objects, [])
-    topology, cut = l2.decided(topology, objects, semver.parse(version), quick=timers == "quick")
+    cut_to = {"quick": opening.QUICK.get(backend, QUICK), "whole-agent": QUICK_WHOLE_AGENT}.get(timers)
+    objects, quickened = quicken(objects, cut_to) if cut_to is not None else (objects, [])
+    topology, cut = l2.decided(topology, objects, semver.parse(version), quick=cut_to is not None)
     quickened += cut
     for router, settings in topology.routers.items():
         if settings.frr_config is not None:

@@ -70,9 +70,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--timers",
-        choices=("quick", "manifest"),
+        choices=("quick", "whole-agent", "manifest"),
         default="quick",
-        help="BGP timers: cut down to hold 3 s, restart 6 s (quick, default), or the manifests' own",
+        help="BGP timers: cut down to hold 3 s, restart 6 s (quick, default; on kind as whole-agent), restart 20 s "
+        "(whole-agent), or the manifests' own",
     )
     doors.add_to_pytest(group)
     group.addoption("--runs", type=int, default=1, metavar="N", help="runs of each measurement (default 1)")

@@ -65,7 +65,8 @@ def conform(
         image_archive=image_archive,
     )
     wanted = scenarios or list(both.SCENARIOS)
-    common = [f"--cilium-version={version}", f"--runs={runs}"]
+    # the same timers on both: on kind these are the quick ones, as a whole agent needs them
+    common = [f"--cilium-version={version}", f"--runs={runs}", "--timers=whole-agent"]
     with tempfile.TemporaryDirectory(prefix="lblab-conform-") as scratch:
         # the cluster first: what is missing for it is said at once
         if kind is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.lab import Lab
 
 Progress = Callable[[str], None]
-Timers = Literal["quick", "manifest"]
+Timers = Literal["quick", "whole-agent", "manifest"]
 
 #: A lab's name is a DNS label of at most this many characters (harness.backends.registry).
 _NAME_LENGTH = 32
@@ -133,7 +133,7 @@ class LabPool:
 
         Args:
             topology: The topology file.
-            timers: "quick", or the manifests' own.
+            timers: "quick", the "whole-agent"'s, or the manifests' own.
             fresh: A lab of its own, whatever the shared one is. Where labs take minutes to come up it is the shared one
                 all the same, which is replaced by a new one if it does not come back clean.
 
