@@ -81,11 +81,12 @@ def fetch(tools: Tools, name: str, product: str, given: str | None, repository: 
         return kept
     place.mkdir(parents=True, exist_ok=True)
     where = [source] if source.startswith("oci://") else [name, "--repo", source]
-    argv: Argv = [tools.helm, "pull", *where, "--version", version, "--destination", place]
-    done = tools.run(*argv, within=_FETCHED_WITHIN)
-    found = sorted(place.glob(f"*-{version}.tgz"), key=lambda path: path.stat().st_mtime)
-    if done.code == 0 and found:
-        return found[-1]
+    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=place) as scratch:
+        argv: Argv = [tools.helm, "pull", *where, "--version", version, "--destination", scratch]
+        done = tools.run(*argv, within=_FETCHED_WITHIN)
+        found = list(Path(scratch).glob("*.tgz"))
+        if done.code == 0 and found:
+            return found[0].rename(kept)  # complete or not there at all: other processes may want it, too
     option = f"--{name}-chart"
     if any(sign in done.text for sign in _AWAY):
         raise MissingCapability(
