@@ -11,12 +11,14 @@ from harness.commands import (
     bisect,
     build,
     compare,
+    conform,
     diagnose,
     doctor,
     fault,
     graph,
     history,
     hosts,
+    images,
     labs,
     lag,
     migrate,
@@ -60,6 +62,8 @@ app.command()(migrate.migrate)
 app.command()(timeline.timeline)
 app.command()(diagnose.diagnose)
 app.command()(graph.graph)
+app.command()(conform.conform)
+app.add_typer(images.app, name="images")
 app.command()(labs.down)
 app.command("list")(labs.list_)
 app.command()(doctor.doctor)

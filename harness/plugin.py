@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from harness.backends.kind import doors
 from harness.errors import LblabError, MissingCapability, Untrusted, UserError
 from harness.testing import explain, junit, kept, results, summary, timelines
 from harness.testing.pool import LabFacts, LabPool, Settings, Timers
@@ -69,13 +70,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--timers",
-        choices=("quick", "manifest"),
+        choices=("quick", "whole-agent", "manifest"),
         default="quick",
-        help="BGP timers: cut down to hold 3 s, restart 6 s (quick, default), or the manifests' own",
+        help="BGP timers: cut down to hold 3 s, restart 6 s (quick, default; on kind as whole-agent), restart 20 s "
+        "(whole-agent), or the manifests' own",
     )
+    doors.add_to_pytest(group)
     group.addoption("--runs", type=int, default=1, metavar="N", help="runs of each measurement (default 1)")
     group.addoption("--keep-lab", action="store_true", help="leave labs up; the first failed scenario's as it failed")
     group.addoption("--no-build", action="store_true", help="fail instead of building missing programs")
+    group.addoption("--lab-attach", metavar="NAME", help="kind: use the cluster of a lab that runs, and let it stay")
     kept.add_options(group)
     group.addoption(
         "--lab-name", metavar="NAME", help="name of the lab (with xdist and for further labs: its beginning)"
@@ -97,8 +101,6 @@ def pytest_configure(config: pytest.Config) -> None:
     known: set[Path] = set()
     config.stash[_facts] = facts
     config.stash[_checked] = known
-    if config.getoption("lab_backend") == "kind":
-        raise pytest.UsageError("the kind backend is not built yet: use --lab-backend netns")
     if _worker(config) is not None:
         kept.join(config)
         return
@@ -111,6 +113,7 @@ def pytest_configure(config: pytest.Config) -> None:
             from harness.metallb import versions as metallb
 
             metallb.resolve(config.getoption("metallb_version"))
+        doors.of_pytest(config)
         if config.getoption("topology") is not None:
             _check(config, {find_topology(config.getoption("topology"), config.rootpath)})
 
@@ -125,7 +128,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for place, item in enumerate(items):
         first.setdefault(keys[item], place)
     if len(first) > 1:
-        items.sort(key=lambda item: first[keys[item]])
+        groups = _clusters({key for key in first if key is not None}) if _on_kind(items[0].config) else {}
+        of = {
+            key: min(first[other] for other in first if groups.get(other, other) == groups.get(key, key))
+            for key in first
+        }
+        items.sort(key=lambda item: (of[keys[item]], first[keys[item]]))
+
+
+def _on_kind(config: pytest.Config) -> bool:
+    return bool(config.getoption("lab_backend") == "kind")
+
+
+def _clusters(keys: Iterable[tuple[Path, Timers]]) -> dict[tuple[Path, Timers] | None, str]:
+    """What those topologies have in common that can have one cluster after another."""
+    from harness.backends.kind import fingerprint
+    from harness.topology import load
+
+    found: dict[tuple[Path, Timers] | None, str] = {}
+    for key in keys:
+        with contextlib.suppress(UserError):  # said when the collection is finished
+            found[key] = fingerprint.group(load(key[0]))
+    return found
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -219,10 +243,12 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
         metallb_version=config.getoption("metallb_version"),
         metallb_manifest=Path(given).resolve() if (given := config.getoption("metallb_manifest")) else None,
         manifests=tuple(Path(path).resolve() for path in config.getoption("manifests")),
+        kind=doors.of_pytest(config),
         name=config.getoption("lab_name"),
         build=not config.getoption("no_build"),
         keep=config.getoption("keep_lab"),
         worker=_worker(config),
+        attach=config.getoption("lab_attach"),
     )
 
     def on_up(facts: LabFacts, provenance: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from harness import conformance
 from harness.gate.model import Result, Subject
 from harness.report.page import Fact
 from harness.results.saved import Results
@@ -26,6 +27,8 @@ def facts(files: Sequence[Results], result: Result | None) -> tuple[Fact, ...]:
             add("labs", [_lab(line["lab"])])
             add("programs", _programs(line.get("provenance") or {}))
             add("timers cut down", line["lab"].get("timers") or [])
+            if line["lab"].get("backend") == "netns":
+                add("embedded figures", [conformance.sentence(str(line["lab"].get("cilium_version")))])
     if result is not None:
         conditions = result.conditions
         add("machine", _machine(conditions.machine))
@@ -38,6 +41,8 @@ def facts(files: Sequence[Results], result: Result | None) -> tuple[Fact, ...]:
         add("topologies", [f"{name} {digest}" for name, digest in conditions.topologies.items()])
         for subject in (result.a, result.b):
             add("programs", _programs(subject.programs))
+            if conditions.backend == "netns":
+                add("embedded figures", [conformance.sentence(subject.version)])
         if result.baseline:
             add("baseline", [result.baseline])
     return tuple(Fact(name, tuple(values)) for name, values in found.items())

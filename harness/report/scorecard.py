@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness import conformance
 from harness.report import pictures
 from harness.report.pictures import Picture
 from harness.report.units import duration, spread
@@ -83,6 +84,7 @@ def conditions(score: Score) -> str:
         f"hold {timers['hold_s']:g} s, restart {timers['restart_s']:g} s, lease {timers['lease_s']:g} s",
         f"{about['runs']} runs, {about['flows']} flows of {about['rate']} packets/s for each column",
         about["backend"],
+        *([conformance.sentence(about["cilium"])] if about["backend"] == "netns" else []),
     ]
     return "; ".join(parts)
 

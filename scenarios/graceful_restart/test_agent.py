@@ -50,7 +50,9 @@ def test_back_inside_the_window(
 
     runs = expect.runs(lambda: row(policy, act))
     restarted = {
-        graceful: agent_restarted(negotiated, graceful_restart=graceful, back_after=SOON, cilium=_version(lab))
+        graceful: agent_restarted(
+            negotiated, graceful_restart=graceful, back_after=SOON, cilium=_version(lab), starts=lab.agent_starts
+        )
         for graceful in (True, False)
     }
     again = lab.router("both").bgp.peer(lab.node("worker1").address).graceful_restart
@@ -97,7 +99,9 @@ def test_second_open_says_restarted(lab: Lab, expect: Expect, negotiated: BgpTim
         show=lambda paths: f"stale: {[path.stale for path in paths]}",
     )
     expect.no_outage(run["both"], window=1, precondition="the route was stale", held=True)
-    back = agent_restarted(negotiated, graceful_restart=False, back_after=0, cilium=_version(lab))
+    back = agent_restarted(
+        negotiated, graceful_restart=False, back_after=0, cilium=_version(lab), starts=lab.agent_starts
+    )
     for mode in ("peer-only", "none"):
         expect.outage_at_least(run[mode], min_ms=500, predicted=back)
 
@@ -145,7 +149,9 @@ def test_back_after_the_window(lab: Lab, expect: Expect, negotiated: BgpTimers, 
 
     runs = expect.runs(lambda: row(policy, act))
     for mode, graceful in (("both", True), ("peer-only", False), ("none", False)):
-        predicted = agent_restarted(negotiated, graceful_restart=graceful, back_after=away, cilium=_version(lab))
+        predicted = agent_restarted(
+            negotiated, graceful_restart=graceful, back_after=away, cilium=_version(lab), starts=lab.agent_starts
+        )
         expect.outage_between(
             [run[mode] for run in runs],
             min_ms=predicted.low * 1e3 - 500,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.arp.question import who_has
-from harness.backends.netns.plan import API_PORT, CONTROL_PLANE
+from harness.backends.netns.wiring import API_PORT, CONTROL_PLANE
 from harness.cilium import semver
 from harness.lab import Lab
 from harness.measure import Measured, Probe

@@ -168,6 +168,8 @@ def test_environment_trust_and_stand_ins_are_told(tmp_path: Path) -> None:
     assert facts["machine"] == ("vm, 2 cores, EPYC, 8.0 GiB, Linux 6.18, Python 3.12.1",)
     assert facts["lblab"] == ("0.1.0, commit abcdef012345",)
     assert "cilium: gobgp v4.8.0 in place of a commit" in facts["programs"]
+    (confirmed,) = facts["embedded figures"]
+    assert "confirmed on kind" in confirmed
     assert page.stand_ins == ("a stand-in",)
     assert page.doubts == ("1 of 2 measurements cannot be trusted:", "busy")
     checked(page)

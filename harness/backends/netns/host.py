@@ -26,14 +26,13 @@ from harness.backends.netns.changes import Changes
 from harness.backends.netns.network import make_links, make_namespaces
 from harness.backends.netns.processes import Supervisor
 from harness.backends.netns.rpc import Server
-from harness.backends.netns.spec import HostSpec
+from harness.backends.netns.spec import LOG_FOLDER, HostSpec
+from harness.backends.registry import LEAVE
 from harness.errors import MissingCapability
 from harness.timeline import journal
 
 #: Names within the lab's folder.
-#: What an owner writes into its pipe when the lab is to outlive it.
-LEAVE = b"."
-SPEC_FILE, SOCKET_FILE, LOG_FOLDER, FAILURE_FILE, LOCK_FILE = "spec.json", "host.sock", "logs", "failed", "lock"
+SPEC_FILE, SOCKET_FILE, FAILURE_FILE = "spec.json", "host.sock", "failed"
 
 
 def main() -> int:
