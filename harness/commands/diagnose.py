@@ -32,6 +32,9 @@ def diagnose(
         float, typer.Option(min=0.0001, max=1.0, help="The lab's: 0.02 when 20 minutes were 24 seconds.")
     ] = 1.0,
     details: Annotated[bool, typer.Option("--details", help="Also every question and its answer, lag by lag.")] = False,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the lags in a recording, and say which mechanism they are, and which they are not.
@@ -49,6 +52,11 @@ def diagnose(
     with progress("diagnose") as tell:
         seen = load(given, tell)
     found = decide(seen, address)
+    if html_file is not None:
+        try:
+            html_file.write_text(report.html(seen, found))
+        except OSError as error:
+            raise UserError(f"the page cannot be written: {error.strerror}", file=html_file) from error
     if as_json:
         print_json(report.facts(seen, found))
     else:

@@ -178,6 +178,9 @@ def test_the_report_names_evidence_and_what_to_record(tmp_path: Path) -> None:
     assert "It cannot be told from this recording." in text
     assert f"tcpdump -ni INTERFACE -s 192 -w nodes.pcap 'host {data.VIP} or arp or icmp'" in text
     assert "did the router begin to send to another MAC when it ended? yes" in text
+    page = report.html(seen, found)
+    assert "it cannot be told" in page
+    assert "to send to another MAC when it ended?" in page
     facts = json.loads(json.dumps(report.facts(seen, found)))
     (one,) = facts["addresses"]
     assert one["mechanism"] is None
