@@ -126,6 +126,7 @@ class LabPool:
         self._broken: dict[Path, LblabError] = {}
         self._kept: list[Lab] = []
         self._count = 0
+        self._thorough = False
         self.facts: dict[str, LabFacts] = {}
 
     def take(self, topology: Path, *, timers: Timers = "manifest", fresh: bool = False) -> Lab:
@@ -141,6 +142,7 @@ class LabPool:
             LblabError: It could not be brought up. What failed once is not tried again in this run: a hundred scenarios
                 would fail one by one for the same reason.
         """
+        self._thorough = fresh
         if fresh and self._settings.backend not in _COSTLY:
             return self._open(topology, timers)
         if self._shared is not None and self._shared[0] == (topology, timers):
@@ -176,7 +178,7 @@ class LabPool:
             lab.close()
             return []
         try:
-            return list(lab.reset())
+            return list(lab.reset(thorough=True) if self._thorough else lab.reset())
         except LblabError as error:
             self._shared = None
             lab.close()
