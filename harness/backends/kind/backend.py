@@ -52,7 +52,7 @@ class KindBackend(HostedBackend):
     #: A whole agent, or a node, starts in that time on two busy cores.
     comes_back_within = 90.0
     #: The whole agent, with its datapath's programs in its cache; seen on two cores: docs/kind.md, What was measured.
-    agent_starts = (2.0, 15.0)
+    agent_starts = (0.5, 10.0)
     kubelet = "kubelet"
 
     def __init__(self, info: LabInfo, topology: Topology, own: Reaper | None = None) -> None:
