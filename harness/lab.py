@@ -300,8 +300,11 @@ class Lab:
         """Remember this state as the one that `reset` comes back to."""
         self._baseline = Baseline.take(self)
 
-    def reset(self) -> list[str]:
+    def reset(self, *, thorough: bool = False) -> list[str]:
         """Bring the lab back to the state that `mark_clean` remembered, and check it.
+
+        Args:
+            thorough: Wait until no component ends any more because of what it has lost, which takes seconds.
 
         Returns:
             What had to be put back, one phrase each; empty when the scenario left the lab as it was.
@@ -311,7 +314,8 @@ class Lab:
         """
         if self._baseline is None:
             raise LblabError("reset needs a state to come back to", hint="call mark_clean() first")
-        return self.undo_faults() + self._baseline.restore(self)
+        done = self.undo_faults() + self._baseline.restore(self)
+        return done + (self._baseline.settle(self) if thorough else [])
 
     def hand_over(self, request: Request) -> Backend | None:
         """End this lab; what it took long to make becomes part of another one, where it fits.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ _METALLB_KINDS = tuple(
     f"{kind}.metallb.io"
     for kind in ("ipaddresspools", "communities", "bfdprofiles", "bgppeers", "l2advertisements", "bgpadvertisements")
 )
+#: Seconds without an end of a process after which none is due any more: a leader gives up when it could not renew its
+#: lease for 10 s (client-go's and Cilium's default renew deadline), and looks every 2 s.
+_RENEWED_WITHIN = 12.0
 #: Secrets and Services that the control plane makes for itself.
 _FOREIGN = {("services", "default", "kubernetes")}
 #: Namespaces in which Kubernetes' own kinds are the cluster's: its parts, Cilium's and MetalLB's where they are pods.
@@ -101,6 +105,34 @@ class Baseline:
             within=lab.backend.comes_back_within,
         )
         return done
+
+    def settle(self, lab: Lab) -> list[str]:
+        """Wait until no process of the lab has ended for a while, and put back what that has changed.
+
+        A controller that could not renew its lease ends itself, seconds after the API server is back.
+        """
+
+        def running() -> dict[str, int | None]:
+            return {name: state.pid for name, state in lab.backend.processes().items() if name in self.processes}
+
+        seen, since = running(), time.monotonic()
+
+        def quiet() -> float:
+            nonlocal seen, since
+            now = running()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            return time.monotonic() - since
+
+        until(
+            "every process of the lab to stay",
+            quiet,
+            lambda seconds: seconds >= _RENEWED_WITHIN and all(seen.values()),
+            within=lab.backend.comes_back_within,
+            every=0.5,
+            show=lambda seconds: f"{', '.join(name for name, pid in seen.items() if not pid) or 'all'} {seconds:.0f} s",
+        )
+        return self.restore(lab)
 
     def _stop_extra(self, lab: Lab) -> list[str]:
         """End what a scenario has started and left running, such as an announcer."""

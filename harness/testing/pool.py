@@ -124,8 +124,10 @@ class LabPool:
         self._opener = opener
         self._shared: tuple[tuple[Path, Timers], Lab] | None = None
         self._broken: dict[Path, LblabError] = {}
+        self._tried: set[Path] = set()
         self._kept: list[Lab] = []
         self._count = 0
+        self._thorough = False
         self.facts: dict[str, LabFacts] = {}
 
     def take(self, topology: Path, *, timers: Timers = "manifest", fresh: bool = False) -> Lab:
@@ -141,6 +143,7 @@ class LabPool:
             LblabError: It could not be brought up. What failed once is not tried again in this run: a hundred scenarios
                 would fail one by one for the same reason.
         """
+        self._thorough = fresh
         if fresh and self._settings.backend not in _COSTLY:
             return self._open(topology, timers)
         if self._shared is not None and self._shared[0] == (topology, timers):
@@ -176,7 +179,7 @@ class LabPool:
             lab.close()
             return []
         try:
-            return list(lab.reset())
+            return list(lab.reset(thorough=True) if self._thorough else lab.reset())
         except LblabError as error:
             self._shared = None
             lab.close()
@@ -247,7 +250,7 @@ class LabPool:
         except LblabError as error:
             if instead_of is not None:
                 instead_of.close()  # does nothing when it has become part of the one that failed
-            self._broken[topology] = error
+            self._failed(topology, error)
             raise
         try:
             lab.mark_clean()
@@ -260,6 +263,16 @@ class LabPool:
         self.facts[lab.name] = facts_of(lab, seconds, settings.worker)
         self._on_up(self.facts[lab.name], lab.backend.provenance)
         return lab
+
+    def _failed(self, topology: Path, error: LblabError) -> None:
+        """Remember that no lab of a topology comes up here.
+
+        What took minutes to fail, and depends on much that is not lblab's, has a second try by the next scenario.
+        """
+        again = self._settings.backend in _COSTLY and type(error) is LabError and topology not in self._tried
+        self._tried.add(topology)
+        if not again:
+            self._broken[topology] = error
 
 
 def _seldom(tell: Progress) -> Progress:

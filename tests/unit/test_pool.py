@@ -120,3 +120,19 @@ def test_the_summary_is_worst_first_and_groups_labs_and_reasons() -> None:
         ("embedded figures: Cilium 9.9.9: not confirmed on kind (lblab conform --cilium-version 9.9.9)", None),
         ("stand-in: x", None),
     ]
+
+
+def test_a_costly_lab_that_did_not_come_up_has_one_more_try(tmp_path: Path) -> None:
+    tries: list[str] = []
+
+    def opener(topology: Path, **_: Any) -> Any:
+        tries.append(topology.stem)
+        raise LabError("kind did not make the cluster")
+
+    for backend, expected in (("netns", 1), ("kind", 2)):
+        tries.clear()
+        pool = LabPool(Settings(backend=backend), lambda _: None, opener=opener)
+        for _ in range(4):
+            with pytest.raises(LabError, match="kind did not make"):
+                pool.take(tmp_path / "small.yaml")
+        assert len(tries) == expected, backend

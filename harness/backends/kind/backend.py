@@ -13,14 +13,14 @@ from typing import Any
 
 from harness.backends.base import Backend
 from harness.backends.hosted import HostedBackend
-from harness.backends.kind import components, names, pods, reaper, tools, upgrading
-from harness.backends.kind.cluster import KindCluster
+from harness.backends.kind import components, cpu, names, pods, reaper, tools, upgrading
+from harness.backends.kind.cluster import KindCluster, wait_for_init
 from harness.backends.kind.containers import Containers, name_of
 from harness.backends.kind.fingerprint import fingerprint
 from harness.backends.kind.options import KindOptions
 from harness.backends.kind.plan import PODS_FOLDER
 from harness.backends.kind.reaper import Reaper
-from harness.backends.netns import cpu
+from harness.backends.netns import cpu as own_cpu
 from harness.backends.netns.plan_timeline import OBSERVER, RECORDER
 from harness.backends.registry import LabInfo
 from harness.backends.request import Request
@@ -52,7 +52,7 @@ class KindBackend(HostedBackend):
     #: A whole agent, or a node, starts in that time on two busy cores.
     comes_back_within = 90.0
     #: The whole agent, with its datapath's programs in its cache; seen on two cores: docs/kind.md, What was measured.
-    agent_starts = (2.0, 15.0)
+    agent_starts = (0.5, 10.0)
     kubelet = "kubelet"
 
     def __init__(self, info: LabInfo, topology: Topology, own: Reaper | None = None) -> None:
@@ -127,7 +127,8 @@ class KindBackend(HostedBackend):
 
     def cpu_times(self) -> dict[int, int]:
         """CPU time of each process of the lab and of the run that uses it, in clock ticks by PID."""
-        return cpu.times(self._rpc.peer_pid(), *self._rpc.call("hosts").values())
+        containers = [self._rpc.peer_pid(), *self._rpc.call("hosts").values()]
+        return {**own_cpu.times(), **cpu.of_containers(containers)}
 
     # -- hosts ------------------------------------------------------------------------------------------------------
 
@@ -249,6 +250,8 @@ class KindBackend(HostedBackend):
         if container.status == "running":
             return
         container.start()
+        if host == names.CONTROL_PLANE or host in self.topology.nodes:
+            wait_for_init(self._engine, self._containers[host])
         self.join(host)
         self.record()  # what it recorded of this host was of a network that has gone
 

@@ -95,7 +95,7 @@ def _replug(pairs: Iterable[tuple[Interface, Interface]]) -> None:
 
 
 def _renew(interfaces: Iterable[Interface], routes: list[Route]) -> None:
-    """Give a host's interfaces their new MACs, forget whom it knew by their old ones, and set its routes."""
+    """Give a host's interfaces their MACs, forget whom it knew by those of hosts that have gone, and set its routes."""
     from pyroute2 import IPRoute
 
     with IPRoute() as ip:

@@ -46,16 +46,19 @@ def host_names(topology: Topology) -> tuple[str, ...]:
     return (*topology.routers, *topology.nodes, *topology.clients, CONTROL_PLANE)
 
 
-def mac_of(topology: Topology, host: str, device: str) -> str:
-    """The MAC of a host's interface: locally administered, and the same at every start, so that captures compare."""
-    digest = hashlib.sha256(f"{topology.name}/{host}/{device}".encode()).digest()
+def mac_of(host: str, device: str) -> str:
+    """The MAC of a host's interface: locally administered, and the same at every start, so that captures compare.
+
+    It is also the same in every topology: a real node whose MAC changes compiles its datapath anew.
+    """
+    digest = hashlib.sha256(f"{host}/{device}".encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
 
 
 def hosts_by_mac(topology: Topology) -> dict[str, str]:
     """Routers, nodes and clients by the MACs of their interfaces."""
     hosts = (*topology.routers, *topology.nodes, *topology.clients)
-    return {mac_of(topology, host, link.device): host for host in hosts for link in topology.links(host)}
+    return {mac_of(host, link.device): host for host in hosts for link in topology.links(host)}
 
 
 def interfaces(topology: Topology) -> Iterator[Interface]:
@@ -63,7 +66,7 @@ def interfaces(topology: Topology) -> Iterator[Interface]:
     numbers = itertools.count()
 
     def port(namespace: str, link: Link) -> Interface:
-        mac = mac_of(topology, namespace, link.device)
+        mac = mac_of(namespace, link.device)
         addresses = tuple(map(str, link.addresses))
         return Interface(namespace, link.device, link.network, addresses, mac, f"{namespace[:10]}.{next(numbers)}")
 
