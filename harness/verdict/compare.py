@@ -19,7 +19,7 @@ from harness.verdict import shift
 from harness.verdict.interval import Interval
 
 #: How often a gate in which nothing differs may call anything different, over all its figures together.
-FALSE_ALARMS = 0.01
+FALSE_ALARMS = 0.002
 #: How often a figure that does not differ may look suspicious, and cost more runs.
 SUSPICION = 0.05
 #: A shift that nobody would notice: less than one packet of a 30 Hz game flow (harness.traffic.game).

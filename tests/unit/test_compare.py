@@ -108,10 +108,10 @@ def gate(
 
 @pytest.mark.parametrize("runs", [2, 3, 5, 10])
 def test_the_same_version_is_hardly_ever_called_worse(runs: int) -> None:
-    """A against A, two hundred gates of twenty figures of every shape: at most one in a hundred, and luck."""
+    """A against A, two hundred gates of twenty figures of every shape: 2 in 1000 may be, in either direction."""
     rng = random.Random(runs)
     gates = [gate(rng, list(SHAPES.values()), runs=runs) for _ in range(200)]
-    assert sum(Verdict.WORSE in found.values() for found in gates) <= 4
+    assert sum(Verdict.WORSE in found.values() for found in gates) <= 1
     assert not any(Verdict.UNTRUSTED in found.values() for found in gates)
 
 
