@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import machine
-from harness.backends.netns import plan, registry
+from harness.backends import registry
+from harness.backends.netns import plan_routers
 from harness.errors import LabError
 from harness.lab import Lab, attach
 from harness.objects import deployment, service
@@ -104,7 +105,7 @@ def _all_established(topology: Topology, name: str, process: subprocess.Popen[st
     """Watch the routers of a lab that comes up; returns when all sessions were up, None if the command ended before."""
     folder = registry.root() / name
     with contextlib.ExitStack() as stack:
-        vtys = [stack.enter_context(Vty(plan.frr_folder(folder, router))) for router in topology.routers]
+        vtys = [stack.enter_context(Vty(plan_routers.frr_folder(folder, router))) for router in topology.routers]
 
         def established() -> bool:
             peers = [peer for vty in vtys for peer in frr.bgp_peers(vty)]

@@ -8,21 +8,29 @@ import sys
 import typer
 
 from harness.commands import (
+    bisect,
     build,
+    compare,
+    conform,
     diagnose,
     doctor,
     fault,
     graph,
+    history,
     hosts,
+    images,
     labs,
     lag,
+    migrate,
     objects,
     probe,
+    report,
     schema,
     scorecard,
     status,
     timeline,
     up,
+    upgrade,
 )
 from harness.errors import LblabError
 
@@ -45,9 +53,17 @@ app.command("exec")(hosts.exec_)
 app.command()(hosts.logs)
 app.command()(scorecard.scorecard)
 app.add_typer(lag.app, name="lag")
+app.command()(compare.compare)
+app.command()(bisect.bisect)
+app.command()(upgrade.upgrade)
+app.command()(report.report)
+app.command()(history.history)
+app.command()(migrate.migrate)
 app.command()(timeline.timeline)
 app.command()(diagnose.diagnose)
 app.command()(graph.graph)
+app.command()(conform.conform)
+app.add_typer(images.app, name="images")
 app.command()(labs.down)
 app.command("list")(labs.list_)
 app.command()(doctor.doctor)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
@@ -56,7 +57,25 @@ class Applied:
 
 
 class Cluster(Reader):
-    """One Kubernetes API server, as whoever the kubeconfig says: everything that `Reader` reads, and writing."""
+    """One Kubernetes API server, as whoever the kubeconfig says: everything that `Reader` reads, and writing.
+
+    Args:
+        kubeconfig: The kubeconfig file; its current context is used.
+        namespace: Where objects go that name no namespace.
+        cilium_version: The Cilium version of this cluster: what it does not serve is refused before it is sent.
+        adapt: Makes of an object that is applied the one that is sent.
+    """
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        *,
+        namespace: str = "default",
+        cilium_version: str | None = None,
+        adapt: Callable[[Mapping[str, Any]], Obj] = dict,
+    ) -> None:
+        super().__init__(kubeconfig, namespace=namespace, cilium_version=cilium_version)
+        self._adapt = adapt
 
     def apply(self, what: Manifests, *, within: float = KIND_WITHIN) -> list[Applied]:
         """Apply objects on the server's side, unmodified and in order; namespaces and CRDs go first.
@@ -120,6 +139,15 @@ class Cluster(Reader):
         made: Obj = self._http.request("POST", path, body=dict(obj)).json()
         return made
 
+    def would_create(self, obj: Mapping[str, Any]) -> None:
+        """Ask whether an object would be taken, webhooks included, without making it.
+
+        Raises:
+            ApiError: It would not; or a webhook does not answer.
+        """
+        path = self.resource(str(obj["kind"])).path(obj["metadata"].get("namespace"))
+        self._http.request("POST", path, query={"dryRun": "All"}, body=dict(obj))
+
     def replace(self, obj: Mapping[str, Any]) -> Obj:
         """Make an object's content exactly this, whoever wrote its fields; its status and finalizers stay.
 
@@ -139,6 +167,17 @@ class Cluster(Reader):
         space = namespace or self.namespace
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": space}}
         self._http.request("POST", self.resource("pods").path(space, pod, "eviction"), body=body)
+
+    def delete_pod(self, name: str, *, namespace: str | None = None, grace: float | None = None) -> None:
+        """Ask for a pod to be deleted; it may take its grace period to be gone.
+
+        Args:
+            name: Its name.
+            namespace: Its namespace, if not the default one.
+            grace: Seconds that it may take, None: as the pod says; 0 removes the object at once.
+        """
+        options = {} if grace is None else {"gracePeriodSeconds": round(grace)}
+        self._http.request("DELETE", self.resource("pods").path(namespace or self.namespace, name), body=options)
 
     def delete(
         self,
@@ -230,7 +269,7 @@ class Cluster(Reader):
                     "PATCH",
                     resource.path(space, name),
                     query={"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"},
-                    body=manifest.object,
+                    body=self._adapt(manifest.object),
                     content="application/apply-patch+yaml",
                 )
             except ApiError as error:

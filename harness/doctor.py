@@ -15,36 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.check import Check
 from harness.errors import MissingCapability
 
-#: Seconds that a program may take to say its version; Docker's client may wait for a daemon that hangs.
-_SAYS_WITHIN = 10.0
 #: Bytes free for a first build. Measured with one Cilium version: Go's module cache 3.5 GB, build cache 3 GB, programs
 #: 0.4 GB; every further Cilium version adds about 1 GB.
 _BUILD_SPACE = 8e9
 #: Bytes of memory for a lab of the small topology (1.2 GB) and for what uses it.
 _LAB_MEMORY = 1.5e9
-
-
-@dataclass(frozen=True)
-class Check:
-    """One capability.
-
-    Attributes:
-        name: What was tried.
-        ok: Whether it is there.
-        found: What was found, or why not.
-        needed_for: What needs it.
-        remedy: What to install or change; None when nothing can be done about it.
-        fallback: What lblab does without it; None when what needs it is skipped or cannot run.
-    """
-
-    name: str
-    ok: bool
-    found: str
-    needed_for: str
-    remedy: str | None = None
-    fallback: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,17 +59,8 @@ _NAMESPACES_REMEDY = (
 
 
 def examine() -> list[Check]:
-    """Try everything; takes about a second."""
-    return [*_namespaces(), _frr(), *_programs(), _memory(), _disk(), _go(), _nginx(), _docker()]
-
-
-def _say(*argv: str) -> str | None:
-    """Run a program that says something about itself; None when it is not there or fails."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_SAYS_WITHIN, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return (done.stdout or done.stderr).strip() if done.returncode == 0 else None
+    """Try everything; takes about two seconds."""
+    return [*_namespaces(), _frr(), *_programs(), _memory(), _disk(), _go(), _nginx(), *_kind()]
 
 
 def _namespaces() -> Iterator[Check]:
@@ -208,8 +177,7 @@ def _nginx() -> Check:
     return Check("nginx", path is not None, path or "not installed", "pods of the image nginx", remedy, fallback)
 
 
-def _docker() -> Check:
-    version = _say("docker", "version", "--format", "{{.Server.Version}}")
-    remedy = None if version else "install Docker and let this user use it (group docker)"
-    installed = "its daemon does not answer this user" if shutil.which("docker") else "not installed"
-    return Check("Docker", version is not None, version or installed, "the kind backend", remedy, None)
+def _kind() -> Iterator[Check]:
+    from harness.backends.kind import doctor as kind
+
+    return kind.examine()

@@ -118,15 +118,7 @@ class Expect:
         self.records.append(
             {
                 **facts,
-                "prediction": None
-                if predicted is None
-                else {
-                    "low_ms": predicted.low * 1e3,
-                    "likely_ms": predicted.likely * 1e3,
-                    "high_ms": predicted.high * 1e3,
-                    "formula": predicted.formula,
-                    "source": predicted.source,
-                },
+                "prediction": predicted.facts() if predicted else None,
                 "finding": None if finding is None else str(finding),
                 "runs": [run.facts() for run in runs],
             }

@@ -8,42 +8,43 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from harness import manifests as manifest_files
+from harness.backends import opening
 from harness.backends.base import Backend
+from harness.backends.kind.options import KindOptions
+from harness.backends.request import Request
 from harness.chain import Chain, trace
 from harness.cilium import api, l2, semver, versions
 from harness.cilium.peering import Generation, Peering, render
-from harness.cilium.timers import quicken
+from harness.cilium.timers import QUICK, QUICK_WHOLE_AGENT, quicken
 from harness.client import Client
 from harness.cluster import Applied, Cluster
 from harness.errors import LabError, LblabError, UserError, WaitTimeout
 from harness.faults.base import Fault, Injected
 from harness.l2 import L2
 from harness.manifests import Manifest
-from harness.metallb import api as metallb_api
-from harness.metallb import crds as metallb_crds
-from harness.metallb import install as metallb
 from harness.metallb import versions as metallb_versions
 from harness.node import Node
 from harness.observe import listed
 from harness.peers import check_peers
 from harness.process import Process
-from harness.reset import Baseline
+from harness.reset import Baseline, clear
 from harness.router import Router
-from harness.routing import daemons, integrated
+from harness.routing import integrated
 from harness.service import Service
 from harness.status import Status
 from harness.timeline import text as timeline_text
 from harness.timeline.live import LiveTimeline
 from harness.topology import Topology, load
+from harness.upgrade import Cilium
 from harness.wait import steady, until
 
 __all__ = ["Lab", "attach", "open_lab"]
 
-#: Seconds for sessions, routes and pods to come up once everything is applied. Cilium's connect delay is 1 to 2 s; a
-#: node whose first attempt fails waits for its connect-retry timer (facts/cilium.md 3.3).
+#: Seconds for sessions and routes to come up once everything is applied. Cilium's connect delay is 1 to 2 s; a node
+#: whose first attempt fails waits for its connect-retry timer (facts/cilium.md 3.3).
 _CONVERGED_WITHIN = 60.0
 
 #: Of the timeline of a lab that did not come up.
@@ -89,7 +90,7 @@ class Lab:
         self.cilium_version = backend.cilium_version
         #: None when MetalLB does not run.
         self.metallb_version = backend.metallb_version
-        self.cluster = Cluster(backend.kubeconfig, cilium_version=backend.cilium_version)
+        self.cluster = Cluster(backend.kubeconfig, cilium_version=backend.cilium_version, adapt=backend.adapt)
         self.nodes: Mapping[str, Node] = {name: Node(backend, self.cluster, name) for name in self.topology.nodes}
         self.routers: Mapping[str, Router] = {name: Router(backend, name) for name in self.topology.routers}
         self.clients: Mapping[str, Client] = {name: Client(backend, name) for name in self.topology.clients}
@@ -145,11 +146,21 @@ class Lab:
     @functools.cached_property
     def announces_by_l2(self) -> bool:
         """Whether its agents run with Cilium's L2 announcements."""
-        return any(name.endswith("/l2-responder") for name in self.backend.processes())
+        return self.backend.announces_by_l2
+
+    @property
+    def agent_starts(self) -> tuple[float, float]:
+        """Seconds, at least and at most, until an agent that is started begins to connect to its BGP peers."""
+        return self.backend.agent_starts
 
     def node_of(self, address: str) -> str | None:
         """The name of the node that has an address."""
         return next((name for name, node in self.nodes.items() if address in node.addresses), None)
+
+    @functools.cached_property
+    def cilium(self) -> Cilium:
+        """The versions of Cilium in this lab, which may be replaced part by part."""
+        return Cilium(self)
 
     # -- faults -----------------------------------------------------------------------------------------------------
 
@@ -302,6 +313,24 @@ class Lab:
             raise LblabError("reset needs a state to come back to", hint="call mark_clean() first")
         return self.undo_faults() + self._baseline.restore(self)
 
+    def hand_over(self, request: Request) -> Backend | None:
+        """End this lab; what it took long to make becomes part of another one, where it fits.
+
+        Returns:
+            The other lab's backend; None when nothing fits, and then nothing of this one is left.
+        """
+        if not self.backend.fits(request):
+            self.close()
+            return None
+        try:
+            self.undo_faults()
+            clear(self)
+            return self.backend.take_over(request)
+        except LblabError as error:
+            request.progress(f"the cluster is not used again: {error}")
+            self.close()
+            return None
+
     def close(self) -> None:
         """End the lab and remove everything it made."""
         for injected in list(self.faults):
@@ -330,37 +359,40 @@ def open_lab(
     manifests: Sequence[Path] = (),
     name: str | None = None,
     build: bool = True,
-    timers: Literal["quick", "manifest"] = "manifest",
+    timers: Literal["quick", "whole-agent", "manifest"] = "manifest",
     time_scale: float | None = None,
     owner: Literal["process", "none"] = "process",
     progress: Progress = lambda _: None,
     metallb_version: str | None = None,
     metallb_manifest: Path | None = None,
+    kind: KindOptions | None = None,
+    instead_of: Lab | None = None,
 ) -> Lab:
     """Bring a lab up and apply the manifests; returns when the chain to every announced service is up.
 
     Args:
         topology_file: The topology.
-        backend: "netns".
+        backend: "netns" or "kind".
         cilium_version: Exact, a minor, or "auto" (None): the newest known that serves every manifest.
         manifests: Instead of the topology's own.
         name: The lab's name; by default the topology's name and this process's PID.
         build: Build missing binaries; otherwise a missing one is an error.
-        timers: The manifests' own, or cut down to seconds (`harness.cilium.timers.QUICK`).
+        timers: The manifests' own, or cut down to seconds (`harness.cilium.timers.QUICK`, `QUICK_WHOLE_AGENT`).
         time_scale: Instead of the topology's: the factor on FreeBSD's ARP and lblab's announcer.
         owner: "process": the lab ends with this process; "none": it stays until it is closed by name.
         progress: Told each stage.
         metallb_version: Exact, a minor, or "auto" (None): the newest known. It runs if a manifest is of metallb.io, or
             the topology asks for it.
         metallb_manifest: A file with MetalLB's CustomResourceDefinitions, served instead of those of its Go types.
+        kind: The choices that only a lab of kind has.
+        instead_of: A lab of this process that is not needed any more: it is ended, and what it took long to make is
+            used again where it fits.
 
     Raises:
         UserError: for bad input.
         MissingCapability: when the machine lacks something.
         LabError: when a part does not come up. Nothing is left behind.
     """
-    if backend != "netns":
-        raise UserError(f"the backend '{backend}' is not there yet", hint="use netns")
     path = Path(topology_file)
     topology = load(path)
     if time_scale is not None:
@@ -371,48 +403,38 @@ def open_lab(
         topology = topology.model_copy(update={"time_scale": time_scale})
     version, objects = choose(topology, cilium_version, manifests)
     with_metallb = metallb_versions.choose(topology, objects, metallb_version)
-    objects, quickened = quicken(objects) if timers == "quick" else (objects, [])
-    topology, cut = l2.decided(topology, objects, semver.parse(version), quick=timers == "quick")
+    cut_to = {"quick": opening.QUICK.get(backend, QUICK), "whole-agent": QUICK_WHOLE_AGENT}.get(timers)
+    objects, quickened = quicken(objects, cut_to) if cut_to is not None else (objects, [])
+    topology, cut = l2.decided(topology, objects, semver.parse(version), quick=cut_to is not None)
     quickened += cut
     for router, settings in topology.routers.items():
         if settings.frr_config is not None:
-            text = settings.frr_config.read_text()
-            daemons.check(text, settings.frr_config)
-            for number, line in integrated.split(text).unused:
+            for number, line in integrated.split(settings.frr_config.read_text()).unused:
                 progress(f"{router}: {settings.frr_config}:{number} is left out, lblab does not run it: {line.strip()}")
-
-    from harness.backends.netns.backend import NetnsBackend
-    from harness.binaries import ensure
-
-    binaries = ensure(
-        cilium=version, build=build, progress=progress, metallb=None if with_metallb is None else str(with_metallb)
-    )
-    crds: list[dict[str, Any]] = []
-    if binaries.metallb is not None:
-        made_of = metallb_manifest
-        crds = metallb_crds.of_manifest(made_of) if made_of else metallb_crds.generated(binaries.metallb.crds)
-        metallb_api.check(objects, metallb_crds.schemas(crds), binaries.metallb.version)
-    made = NetnsBackend.create(
-        topology,
-        path,
-        binaries,
+    request = Request(
         name=name or f"{topology.name[:20]}-{os.getpid()}",
+        topology=topology,
+        topology_file=path,
         cilium_version=version,
+        metallb_version=None if with_metallb is None else str(with_metallb),
+        metallb_manifest=metallb_manifest,
+        objects=objects,
         owned=owner == "process",
+        build=build,
         progress=progress,
+        kind=kind or KindOptions(),
     )
-    lab = Lab(cast(Backend, made), applied=objects, quickened=quickened)
+    made = (None if instead_of is None else instead_of.hand_over(request)) or opening.create(backend, request)
+    lab = Lab(made, applied=objects, quickened=quickened)
     try:
-        if binaries.metallb is not None:
-            progress("MetalLB")
-            metallb.install(lab, crds, binaries.metallb.version)
+        made.prepare(lab.cluster, progress)
         progress("manifests")
         lab.cluster.apply(objects, within=30.0)
         progress("sessions, routes and pods")
         # not sooner: until here the lab's own programs keep every core busy, and then Cilium waits before it connects
         made.record()
         try:
-            lab.converge()
+            lab.converge(within=made.comes_up_within)
         except WaitTimeout as error:
             happened = timeline_text.render(lab.timeline.events(), at_most=_LINES_OF_A_FAILED_START)
             raise LabError(f"{error.message}; the logs are gone with the lab, its timeline was:\n{happened}") from None
@@ -442,9 +464,7 @@ def choose(topology: Topology, cilium_version: str | None, instead: Sequence[Pat
 
 def attach(name: str) -> Lab:
     """Use a lab that another process brought up."""
-    from harness.backends.netns.backend import NetnsBackend
-
-    return Lab(cast(Backend, NetnsBackend.attach(name)))
+    return Lab(opening.attach(name))
 
 
 def _pick(what: str, parts: Mapping[str, Part], name: str | None) -> Part:

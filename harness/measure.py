@@ -88,15 +88,7 @@ class Measured:
             "address": self.address,
             **self.analysis.facts(),
             "trust": {"trusted": self.trust.trusted, "reasons": self.trust.reasons, **self.trust.figures},
-            "prediction": None
-            if self.prediction is None
-            else {
-                "low_ms": self.prediction.low * 1e3,
-                "likely_ms": self.prediction.likely * 1e3,
-                "high_ms": self.prediction.high * 1e3,
-                "formula": self.prediction.formula,
-                "source": self.prediction.source,
-            },
+            "prediction": self.prediction.facts() if self.prediction else None,
         }
 
 

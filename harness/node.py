@@ -54,7 +54,7 @@ class Node:
     @property
     def kubelet(self) -> Process:
         """The kubelet; on the embedded lab lblab's node agent stands in for it."""
-        return Process(self._backend, f"{self.name}/node-agent")
+        return Process(self._backend, f"{self.name}/{self._backend.kubelet}")
 
     @property
     def announcer(self) -> Announcer:
@@ -79,14 +79,18 @@ class Node:
         self._cluster.patch("Node", self.name, {"spec": {"unschedulable": True if on else None}})
 
     def drain(self) -> None:
-        """Cordon it and evict its pods, as `kubectl drain` does; returns when the evictions are accepted."""
+        """Cordon it and evict its pods, as `kubectl drain --ignore-daemonsets` does; returns when that is accepted."""
         self.cordon()
-        for pod in self.pods():
+        for pod in self.evictable():
             self._cluster.evict(pod["metadata"]["name"], namespace=pod["metadata"]["namespace"])
 
     def pods(self) -> list[dict[str, Any]]:
         """The pods bound to it."""
         return self._cluster.list("Pod", namespace="", fields={"spec.nodeName": self.name})
+
+    def evictable(self) -> list[dict[str, Any]]:
+        """The pods that a drain evicts: neither a DaemonSet's, which would come back, nor static ones."""
+        return [pod for pod in self.pods() if not _stays(pod)]
 
     def set_ready(self, pod: str, ready: bool) -> None:
         """Make the server of one of its pods pass or fail its readiness; "namespace/name"."""
@@ -98,3 +102,10 @@ class Node:
 
     def __repr__(self) -> str:
         return f"Node({self.name!r})"
+
+
+def _stays(pod: dict[str, Any]) -> bool:
+    """Whether a drain leaves a pod where it is; static pods are known by their mirror's annotation (kubelet, types)."""
+    metadata = pod["metadata"]
+    owned = any(owner.get("kind") == "DaemonSet" for owner in metadata.get("ownerReferences") or ())
+    return owned or "kubernetes.io/config.mirror" in (metadata.get("annotations") or {})

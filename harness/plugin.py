@@ -12,17 +12,19 @@ Everything heavy is imported when a scenario asks for a lab, as pytest loads thi
 from __future__ import annotations
 
 import contextlib
+import json
 import operator
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from harness.backends.kind import doors
 from harness.errors import LblabError, MissingCapability, Untrusted, UserError
-from harness.testing import explain, results, summary, timelines
+from harness.testing import explain, junit, kept, results, summary, timelines
 from harness.testing.pool import LabFacts, LabPool, Settings, Timers
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ _HARNESS = str(Path(__file__).parent)
 _facts = pytest.StashKey[list[dict[str, Any]]]()
 _checked = pytest.StashKey[set[Path]]()
 _record = pytest.StashKey[results.Record]()
+_told = pytest.StashKey[Sequence[str]]()
 
 
 # -- options ---------------------------------------------------------------------------------------------------------
@@ -53,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--topology", metavar="FILE", help=f"topology of scenarios that name none (default: {DEFAULT_TOPOLOGY})"
     )
     group.addoption("--cilium-version", metavar="V", default="auto", help="Cilium version, minor, or auto (default)")
+    group.addoption("--upgrade-to", metavar="V", help="Cilium version that scenarios of upgrades replace it with")
     group.addoption(
         "--metallb-version", metavar="V", default="auto", help="MetalLB version, minor, or auto (default): the newest"
     )
@@ -66,14 +70,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--timers",
-        choices=("quick", "manifest"),
+        choices=("quick", "whole-agent", "manifest"),
         default="quick",
-        help="BGP timers: cut down to hold 3 s, restart 6 s (quick, default), or the manifests' own",
+        help="BGP timers: cut down to hold 3 s, restart 6 s (quick, default; on kind as whole-agent), restart 20 s "
+        "(whole-agent), or the manifests' own",
     )
+    doors.add_to_pytest(group)
     group.addoption("--runs", type=int, default=1, metavar="N", help="runs of each measurement (default 1)")
     group.addoption("--keep-lab", action="store_true", help="leave labs up; the first failed scenario's as it failed")
     group.addoption("--no-build", action="store_true", help="fail instead of building missing programs")
-    group.addoption("--lab-results", metavar="FILE.jsonl", help="write a JSON line for each lab and scenario")
+    group.addoption("--lab-attach", metavar="NAME", help="kind: use the cluster of a lab that runs, and let it stay")
+    kept.add_options(group)
     group.addoption(
         "--lab-name", metavar="NAME", help="name of the lab (with xdist and for further labs: its beginning)"
     )
@@ -89,19 +96,16 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "scorecard(event, **columns): its outages stand in the table at the end, under the column of each probe's name",
     )
+    config.addinivalue_line("markers", "gate: one of the quick scenarios that `lblab compare` runs, of every family")
     facts: list[dict[str, Any]] = []
     known: set[Path] = set()
     config.stash[_facts] = facts
     config.stash[_checked] = known
-    if config.getoption("lab_backend") == "kind":
-        raise pytest.UsageError("the kind backend is not built yet: use --lab-backend netns")
     if _worker(config) is not None:
+        kept.join(config)
         return
     with _usage_errors():
-        if (path := config.getoption("lab_results")) is not None:
-            config.option.lab_results = str(Path(path).absolute())  # workers may run elsewhere
-            results.start(Path(path))
-            timelines.start(Path(path))
+        kept.start(config)
         for path in (*config.getoption("manifests"), config.getoption("metallb_manifest")):
             if path is not None and not Path(path).exists():
                 raise UserError("there is no such file or folder", file=path)
@@ -109,6 +113,7 @@ def pytest_configure(config: pytest.Config) -> None:
             from harness.metallb import versions as metallb
 
             metallb.resolve(config.getoption("metallb_version"))
+        doors.of_pytest(config)
         if config.getoption("topology") is not None:
             _check(config, {find_topology(config.getoption("topology"), config.rootpath)})
 
@@ -123,7 +128,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for place, item in enumerate(items):
         first.setdefault(keys[item], place)
     if len(first) > 1:
-        items.sort(key=lambda item: first[keys[item]])
+        groups = _clusters({key for key in first if key is not None}) if _on_kind(items[0].config) else {}
+        of = {
+            key: min(first[other] for other in first if groups.get(other, other) == groups.get(key, key))
+            for key in first
+        }
+        items.sort(key=lambda item: (of[keys[item]], first[keys[item]]))
+
+
+def _on_kind(config: pytest.Config) -> bool:
+    return bool(config.getoption("lab_backend") == "kind")
+
+
+def _clusters(keys: Iterable[tuple[Path, Timers]]) -> dict[tuple[Path, Timers] | None, str]:
+    """What those topologies have in common that can have one cluster after another."""
+    from harness.backends.kind import fingerprint
+    from harness.topology import load
+
+    found: dict[tuple[Path, Timers] | None, str] = {}
+    for key in keys:
+        with contextlib.suppress(UserError):  # said when the collection is finished
+            found[key] = fingerprint.group(load(key[0]))
+    return found
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -217,10 +243,12 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
         metallb_version=config.getoption("metallb_version"),
         metallb_manifest=Path(given).resolve() if (given := config.getoption("metallb_manifest")) else None,
         manifests=tuple(Path(path).resolve() for path in config.getoption("manifests")),
+        kind=doors.of_pytest(config),
         name=config.getoption("lab_name"),
         build=not config.getoption("no_build"),
         keep=config.getoption("keep_lab"),
         worker=_worker(config),
+        attach=config.getoption("lab_attach"),
     )
 
     def on_up(facts: LabFacts, provenance: Mapping[str, Any]) -> None:
@@ -230,8 +258,8 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
 
     pool = LabPool(settings, lambda text: _tell(config, text), on_up=on_up)
     yield pool
-    for kept in pool.close():
-        _tell(config, f"{kept.name} stays up: KUBECONFIG={kept.kubeconfig}; lblab down --lab {kept.name}")
+    for up in pool.close():
+        _tell(config, f"{up.name} stays up: KUBECONFIG={up.kubeconfig}; lblab down --lab {up.name}")
 
 
 @pytest.fixture
@@ -242,8 +270,7 @@ def lab(request: pytest.FixtureRequest, _labs: LabPool) -> Iterator[Lab]:
     facts = _labs.facts[given.name]
     record = request.node.stash.setdefault(_record, results.Record(request.node.nodeid))
     record.lab = facts.as_dict()
-    for name in ("backend", "cilium_version", "topology", "provenance"):
-        request.node.user_properties.append((f"lab.{name}", getattr(facts, name)))
+    request.node.user_properties.extend(junit.of_lab(record.lab))
     record.begin_ns = time.monotonic_ns()
     yield given
     _keep_timeline(request.config, record, given)
@@ -261,11 +288,13 @@ def expect(request: pytest.FixtureRequest) -> Iterator[Expect]:
     yield decides
     record = request.node.stash.setdefault(_record, results.Record(request.node.nodeid))
     record.measured = decides.records
+    request.node.user_properties.extend(junit.of_figures(decides.records))
     marker = request.node.get_closest_marker("scorecard")
     if marker is not None and decides.records:
         from harness.testing import score
 
         told = score.cells(marker.args[0], marker.kwargs, decides.records)
+        record.scorecard = json.loads(told)
         request.node.user_properties.append((results.SCORECARD, told))
 
 
@@ -365,7 +394,7 @@ def _note(item: pytest.Item, report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the JUnit report is written
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand a worker's labs to the process that writes the summary, and what ran to the JUnit report."""
+    """Hand a worker's labs to the process that writes the summary, and what ran to the JUnit report; keep the page."""
     config = session.config
     workeroutput: dict[str, Any] | None = getattr(config, "workeroutput", None)
     if workeroutput is not None:
@@ -373,11 +402,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     from _pytest.junitxml import xml_key  # pytest's record_testsuite_property reaches it by a fixture only
 
-    junit = config.stash.get(xml_key, None)
-    if junit is not None:
-        for name in ("backend", "cilium_version", "topology", "provenance"):
-            for value in dict.fromkeys(str(facts[name]) for facts in config.stash[_facts]):
-                junit.add_global_property(f"lab.{name}", value)
+    xml = config.stash.get(xml_key, None)
+    if xml is not None:
+        facts = config.stash[_facts]
+        for name, value in junit.of_run(facts):
+            xml.add_global_property(name, value)
+    config.stash[_told] = kept.finish(config)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -391,6 +421,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where results go: it gets the command line, not what was made of it."""
+    kept.hand_over(node)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take the facts of a worker's labs when it ends."""
     facts: list[dict[str, Any]] = node.config.stash[_facts]
@@ -398,7 +434,9 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say in a few lines how each family of scenarios ended, and in which labs."""
+    """Say in a few lines how each family of scenarios ended, and in which labs; make the page that was asked for."""
+    for text in config.stash.get(_told, ()):
+        terminalreporter.write_line(text)
     outcomes = [
         summary.Outcome(report.nodeid, kind, report.duration, explain.message(report) if kind == "skipped" else None)
         for kind, reports in terminalreporter.stats.items()

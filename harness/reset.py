@@ -38,11 +38,10 @@ _METALLB_KINDS = tuple(
     f"{kind}.metallb.io"
     for kind in ("ipaddresspools", "communities", "bfdprofiles", "bgppeers", "l2advertisements", "bgpadvertisements")
 )
-#: Seconds for the lab to be as before; a session that a scenario took down comes back after GoBGP's idle hold and
-#: connect delay (facts/cilium.md 3.3), a pod after its readiness probe.
-_BACK_WITHIN = 30.0
 #: Secrets and Services that the control plane makes for itself.
 _FOREIGN = {("services", "default", "kubernetes")}
+#: Namespaces in which Kubernetes' own kinds are the cluster's: its parts, Cilium's and MetalLB's where they are pods.
+_SYSTEM = frozenset({"kube-system", "kube-public", "local-path-storage", "cilium-secrets", "metallb-system"})
 
 
 @dataclass(frozen=True)
@@ -88,13 +87,18 @@ class Baseline:
         if lab.metallb_version:
             done += lab.l2.rejoin()
         if lab.announces_by_l2 or lab.metallb_version:
-            until("routers to send where they should", lab.l2.correct, lambda left: not left, within=_BACK_WITHIN)
-        lab.converge(within=_BACK_WITHIN)
+            until(
+                "routers to send where they should",
+                lab.l2.correct,
+                lambda left: not left,
+                within=lab.backend.comes_back_within,
+            )
+        lab.converge(within=lab.backend.comes_back_within)
         until(
             "the routes to be as before",
             lambda: _routes(lab),
             lambda routes: routes == self.routes,
-            within=_BACK_WITHIN,
+            within=lab.backend.comes_back_within,
         )
         return done
 
@@ -107,7 +111,7 @@ class Baseline:
         ]
         for name in extra:
             lab.backend.signal(name, signal.SIGKILL)
-            lab.backend.wait_ended(name, _BACK_WITHIN)
+            lab.backend.wait_ended(name, lab.backend.comes_back_within)
         return extra
 
     def _start_missing(self, lab: Lab) -> list[str]:
@@ -117,7 +121,7 @@ class Baseline:
         for name in missing:
             lab.backend.start(name)
         if missing:
-            lab.cluster.wait_ready(within=_BACK_WITHIN)
+            lab.cluster.wait_ready(within=lab.backend.comes_back_within)
         return missing
 
     def _restore_objects(self, lab: Lab) -> list[str]:
@@ -156,7 +160,13 @@ def replace_restarted(lab: Lab) -> list[str]:
     for name in lab.nodes:
         asked = partial(_pods, lab, name)
         for pod in (
-            until(f"{name}'s agent to answer", asked, lambda found: found is not None, within=_BACK_WITHIN) or ()
+            until(
+                f"{name}'s agent to answer",
+                asked,
+                lambda found: found is not None,
+                within=lab.backend.comes_back_within,
+            )
+            or ()
         ):
             if pod["restarts"] == 0 or pod["terminating"]:
                 continue
@@ -175,13 +185,22 @@ def _pods(lab: Lab, node: str) -> list[Obj] | None:
     return found
 
 
+def clear(lab: Lab) -> list[str]:
+    """Delete every object that a user or a scenario has made, the last kind first; says what there was."""
+    done = []
+    for (kind, namespace, name), obj in reversed(_objects(lab).items()):
+        lab.cluster.delete(kind, name, namespace=namespace or None)
+        done.append(f"{obj['kind']} {name}")
+    return done
+
+
 def _objects(lab: Lab) -> dict[Key, Obj]:
     found: dict[Key, Obj] = {}
     for kind in (*(_METALLB_KINDS if lab.metallb_version else ()), *_KINDS):
         for obj in listed(lab.cluster, kind):
             metadata = obj["metadata"]
             key = (kind, metadata.get("namespace", ""), metadata["name"])
-            if key not in _FOREIGN:
+            if key not in _FOREIGN and not (kind.partition(".")[2] in ("", "apps") and key[1] in _SYSTEM):
                 found[key] = _meant(obj)
     return found
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from harness.backends.request import Request
+    from harness.cluster import Cluster
     from harness.topology import Topology
 
 
@@ -66,6 +68,14 @@ class Backend(Protocol):
 
     #: "netns" or "kind".
     kind: str
+    #: Seconds for everything to run, pods included, once the manifests of a new lab are applied.
+    comes_up_within: float
+    #: Seconds for it to be as it was after a scenario.
+    comes_back_within: float
+    #: Seconds, at least and at most, until an agent that is started begins to connect to its BGP peers.
+    agent_starts: tuple[float, float]
+    #: The kubelet's name among the processes of a node.
+    kubelet: str
     name: str
     topology: Topology
     #: The lab's own folder: logs, sockets, kubeconfig.
@@ -82,6 +92,33 @@ class Backend(Protocol):
     stages: Mapping[str, float]
     #: lblab's own program for servers and probes, as the lab's hosts see it.
     lablet: Path
+
+    def fits(self, request: Request) -> bool:
+        """Whether another lab can be made of what this one took long to make.
+
+        Raises:
+            UserError: it cannot, and this lab is not this process's to end.
+        """
+
+    def take_over(self, request: Request) -> Backend:
+        """Make another lab of what this one took long to make; this one is over then.
+
+        Raises:
+            LabError: when the other lab does not come up. Nothing is left behind.
+        """
+
+    def prepare(self, cluster: Cluster, progress: Callable[[str], None]) -> None:
+        """Do what the running cluster still needs before the user's manifests."""
+
+    def record(self) -> None:
+        """Start the processes that make the timeline; returns when they record."""
+
+    def adapt(self, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """An object of a manifest as this backend sends it, so that its pods are lblab's servers."""
+
+    @property
+    def announces_by_l2(self) -> bool:
+        """Whether the agents run with Cilium's L2 announcements."""
 
     def cpu_times(self) -> dict[int, int]:
         """CPU time of each process of the lab and of the run that uses it, in clock ticks by PID."""
@@ -120,6 +157,13 @@ class Backend(Protocol):
     def start(self, process: str) -> int:
         """Start a process that has ended and wait until it is ready; returns when it was started."""
 
+    def replace(self, process: str, version: str) -> None:
+        """Let one of Cilium's processes be of another Cilium version from its next start on.
+
+        Raises:
+            UserError: when there is no such version, or it cannot be built.
+        """
+
     def wait_ended(self, process: str, within: float) -> int:
         """Wait until a process has ended; returns when it did."""
 
@@ -157,6 +201,19 @@ class Backend(Protocol):
 
     def kill_host(self, host: str) -> Stamp:
         """End every process of a host at once (SIGKILL): its daemons and, on a node, its pods' processes."""
+
+    def freeze(self, host: str, on: bool) -> Stamp:
+        """Keep every process of a host from running, its pods' too, or let all run again."""
+
+    def end_host(self, host: str, orderly: bool) -> Stamp:
+        """Turn a host off: its processes are asked to end before, or not; starting one of them turns it on again."""
+
+    def pod_of(self, process: str) -> str:
+        """The pod that a component runs in, "namespace/name".
+
+        Raises:
+            MissingCapability: components are no pods on this backend.
+        """
 
     def take_back(self) -> list[str]:
         """Undo what faults have left changed: links, packet filters, stopped processes; says what there was."""

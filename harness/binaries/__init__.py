@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.binaries import cache, metallb, programs
+from harness.binaries import cache, metallb, programs, tools
 from harness.binaries.display import display
 from harness.binaries.programs import Program
 from harness.cilium import semver, versions
 from harness.errors import UserError
 from harness.metallb import versions as metallb_versions
 
-__all__ = ["Binaries", "Built", "Metallb", "build", "ensure", "list_built", "prune"]
+__all__ = ["Binaries", "Built", "Metallb", "build", "ensure", "ensure_one", "list_built", "prune"]
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,38 @@ def ensure(
     )
 
 
+def ensure_one(
+    target: str, build: bool = True, progress: Callable[[str], None] | None = None
+) -> tuple[Path, Mapping[str, Any]]:
+    """Give one program that a lab uses beside those of `ensure`: kind, helm or lablet.
+
+    Args:
+        target: As `lblab build` takes it.
+        build: Whether it is built when it is missing; otherwise that is an error.
+        progress: As for `ensure`.
+
+    Returns:
+        The program and its provenance.
+
+    Raises:
+        UserError: It cannot be built, or is missing and may not be built.
+    """
+    (wanted,) = _target(target)
+    folder = programs.folder_of(wanted)
+    if cache.read(folder) is None:
+        if not build:
+            raise UserError(f"{target} is not built", hint=f"leave out --no-build, or run: lblab build {target}")
+        _provide([wanted], progress)
+    return folder / wanted.name, cache.read(folder) or {}
+
+
 def build(targets: Sequence[str] = (), progress: Callable[[str], None] | None = None) -> list[Built]:
     """Build programs: `lblab build [TARGET ...]`.
 
     Args:
         targets: `kube`, `node-agent`, `lablet`, `cilium` or `cilium@1.20.2` (with the seed that belongs to it),
-            `metallb` or `metallb@0.16.1`; none means all of them at the newest known versions.
+            `metallb` or `metallb@0.16.1`; none means all of them at the newest known versions. Besides, `kind` and
+            `helm`, the commands of the kind backend.
         progress: As for `ensure`.
 
     Returns:
@@ -186,7 +212,8 @@ def _of_metallb(version: str, folder: Path) -> Metallb:
 
 def _target(target: str) -> tuple[Program, ...]:
     name, _, version = target.partition("@")
-    plain = {one.name: one for one in (programs.KUBE, programs.NODE_AGENT, programs.LABLET, metallb.CRDGEN)}
+    own = (programs.KUBE, programs.NODE_AGENT, programs.LABLET, metallb.CRDGEN, tools.KIND, tools.HELM)
+    plain: dict[str, Program] = {one.name: one for one in own}
     if name in plain and not version:
         return (plain[name],)
     if name in ("cilium", "seed"):

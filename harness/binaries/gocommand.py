@@ -77,7 +77,7 @@ class Command:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.PIPE,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
                 start_new_session=True,
             )
             try:
@@ -180,7 +180,8 @@ def _lines(process: subprocess.Popen[bytes], idle: Callable[[], None]) -> Iterat
             idle()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """In a process that has just been forked: be interrupted when the parent ends, however it ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 

@@ -24,13 +24,14 @@ _LINK_TYPE = 0xFFFF
 _SECOND = 1_000_000_000
 
 
-def packets(capture: Capture, pieces: Pieces, data: bytes, progress: Progress | None) -> Iterator[Packet]:
-    """Yield the packets of a file whose first piece is given; it is longer than the header."""
+def packets(capture: Capture, pieces: Pieces, data: bytes, progress: Progress | None) -> Iterator[list[Packet]]:
+    """Yield the packets of a file whose first piece is given, piece by piece; it is longer than the header."""
     order, unit = MAGICS[data[:4]]
     link = struct.unpack_from(order + "I", data, 20)[0] & _LINK_TYPE
     record = struct.Struct(order + "4I").unpack_from
     at = HEADER
     while True:
+        found: list[Packet] = []
         end = len(data) - _RECORD
         while at <= end:
             seconds, fraction, length, _ = record(data, at)
@@ -38,11 +39,13 @@ def packets(capture: Capture, pieces: Pieces, data: bytes, progress: Progress | 
             if follows > len(data):
                 if length > MAX_RECORD:
                     capture.damaged(pieces.at - len(data) + at, f"a packet of {length} bytes")
+                    yield found
                     return
                 break
             begin = at + _RECORD
-            yield seconds * _SECOND + fraction * unit, link, data[begin : min(follows, begin + LOOKED_AT)]
+            found.append((seconds * _SECOND + fraction * unit, link, data[begin : min(follows, begin + LOOKED_AT)]))
             at = follows
+        yield found
         if progress is not None:
             progress(pieces.at, pieces.size)
         rest = data[at:]

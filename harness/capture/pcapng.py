@@ -77,23 +77,26 @@ class _Section:
         return stamp, interface.link, data[begin : begin + min(length, LOOKED_AT)]
 
 
-def packets(capture: Capture, pieces: Pieces, data: bytes, progress: Progress | None) -> Iterator[Packet]:
-    """Yield the packets of a file whose first piece is given; it begins with MAGIC."""
+def packets(capture: Capture, pieces: Pieces, data: bytes, progress: Progress | None) -> Iterator[list[Packet]]:
+    """Yield the packets of a file whose first piece is given, piece by piece; it begins with MAGIC."""
     section: _Section | None = None
     at = 0
     unusable = 0
     while True:
+        found: list[Packet] = []
         while len(data) - at >= _BLOCK:
             if data[at : at + 4] == MAGIC:
                 order = _ORDERS.get(data[at + 8 : at + 12])
                 if order is None:
                     capture.damaged(pieces.at - len(data) + at, "a section without a byte order")
+                    yield found
                     return
                 section = _Section(order)
             assert section is not None  # the file begins with MAGIC
             kind, length = section.block(data, at)
             if length < _BLOCK or length % 4 or length > MAX_RECORD:
                 capture.damaged(pieces.at - len(data) + at, f"a block of {length} bytes")
+                yield found
                 return
             if at + length > len(data):
                 break
@@ -103,12 +106,13 @@ def packets(capture: Capture, pieces: Pieces, data: bytes, progress: Progress | 
                 if packet is None:
                     unusable += 1
                 else:
-                    yield packet
+                    found.append(packet)
             elif kind == _INTERFACE and end - body >= 8:
                 section.interfaces.append(section.interface(data[body:end]))
             elif kind == _SIMPLE_PACKET:
                 unusable += 1
             at += length
+        yield found
         if progress is not None:
             progress(pieces.at, pieces.size)
         rest = data[at:]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,7 +76,11 @@ class Capture:
     packets: int = 0
 
     def read(self, progress: Progress | None = None) -> Iterator[Packet]:
-        """Yield every whole packet, in the file's order.
+        """Give every whole packet, in the file's order; arguments and errors are those of `pieces`."""
+        return chain.from_iterable(self.pieces(progress))  # no Python between the reader and who takes the packets
+
+    def pieces(self, progress: Progress | None = None) -> Iterator[list[Packet]]:
+        """Yield every whole packet, those of each piece of the file together.
 
         Args:
             progress: Is called with (bytes read, bytes of the file) after each piece.
@@ -92,9 +97,9 @@ class Capture:
                 head = pieces.more()
                 begins = recognise(self.path, head)
                 inside = pcapng if begins is pcapng.MAGIC else pcap
-                for packet in inside.packets(self, pieces, head, progress):
-                    self.packets += 1
-                    yield packet
+                for found in inside.packets(self, pieces, head, progress):
+                    self.packets += len(found)
+                    yield found
         except OSError as error:
             raise UserError(f"cannot be read: {error.strerror}", file=self.path) from error
 

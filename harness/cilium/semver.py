@@ -8,7 +8,7 @@ from functools import total_ordering
 
 from harness.errors import UserError
 
-_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-((?:pre|rc|snapshot)\.\d+))?")
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-((?:pre|rc|snapshot)\.\d+))?(?:(?<=\d)[-.]0\.(\d{14}-[0-9a-f]{12}))?")
 _STAGES = ("snapshot", "pre", "rc", "")
 
 
@@ -22,12 +22,15 @@ class Version:
         minor: The feature release.
         patch: The bug-fix release.
         pre: `pre.N`, `rc.N` or `snapshot.N`; empty for a release.
+        commit: Time and hash of a commit that was never released, as in the pseudo-versions of Go's modules
+            (go.dev/ref/mod#pseudo-versions): 1.18.1-0.20250801093000-0123456789ab comes after 1.18.0 and before 1.18.1.
     """
 
     major: int
     minor: int
     patch: int
     pre: str = ""
+    commit: str = ""
 
     @property
     def line(self) -> tuple[int, int]:
@@ -40,14 +43,17 @@ class Version:
         return f"{self.major}.{self.minor}"
 
     def __str__(self) -> str:
-        return f"{self.major}.{self.minor}.{self.patch}" + (f"-{self.pre}" if self.pre else "")
+        release = f"{self.major}.{self.minor}.{self.patch}" + (f"-{self.pre}" if self.pre else "")
+        return release + (f"{'.' if self.pre else '-'}0.{self.commit}" if self.commit else "")
 
     def __lt__(self, other: Version) -> bool:
         return self._order() < other._order()
 
-    def _order(self) -> tuple[int, int, int, int, int]:
+    def _order(self) -> tuple[int, int, int, int, int, str]:
         stage, _, number = self.pre.partition(".")
-        return self.major, self.minor, self.patch, _STAGES.index(stage), int(number or 0)
+        before_all = self.commit and not self.pre
+        place = -1 if before_all else _STAGES.index(stage)
+        return self.major, self.minor, self.patch, place, int(number or 0), self.commit
 
 
 def parse(text: str) -> Version:
@@ -67,8 +73,8 @@ def read(text: str) -> Version | None:
     match = _VERSION.fullmatch(text.strip())
     if match is None:
         return None
-    major, minor, patch, pre = match.groups()
-    return Version(int(major), int(minor), int(patch), pre or "")
+    major, minor, patch, pre, commit = match.groups()
+    return Version(int(major), int(minor), int(patch), pre or "", commit or "")
 
 
 def parse_line(text: str) -> tuple[int, int] | None:

@@ -25,6 +25,9 @@ class Timers:
 #: 3 s is the least hold time that RFC 4271 allows (section 4.2), a third of it the keepalive time that it recommends
 #: (4.4); a restart time of twice the hold time keeps the two apart in every measurement.
 QUICK = Timers(hold=3, keepalive=1, restart=6, connect_retry=1)
+#: Where the whole agent starts and not only its BGP control plane: it takes 5 s and more on two cores until it
+#: connects, and a restart time that it cannot meet would say nothing about graceful restart.
+QUICK_WHOLE_AGENT = replace(QUICK, restart=20)
 
 
 def quicken(manifests: Sequence[Manifest], timers: Timers = QUICK) -> tuple[list[Manifest], list[str]]:

@@ -23,6 +23,7 @@ def build(
         ),
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="List what is built, and build nothing.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove what is outdated; build nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build the programs that labs run, once.
@@ -31,7 +32,9 @@ def build(
     """
     from harness import binaries
 
-    built = binaries.list_built() if only_list else binaries.build(what or ())
+    if prune:
+        binaries.prune()
+    built = binaries.list_built() if only_list or prune else binaries.build(what or ())
     if as_json:
         print_json([asdict(one) for one in built])
         return

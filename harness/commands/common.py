@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from harness.backends.netns.registry import LabInfo
+    from harness.backends.registry import LabInfo
     from harness.lab import Lab
 
 #: Columns of what is not a terminal: a file or a pipe breaks no lines.
@@ -32,7 +32,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the facts as JSO
 
 def running() -> list[LabInfo]:
     """Return the running labs, the oldest first."""
-    from harness.backends.netns import registry
+    from harness.backends import registry
 
     return registry.running()
 

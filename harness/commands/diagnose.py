@@ -14,8 +14,11 @@ def diagnose(
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="FILE...", help="A timeline of lblab's, or captures (pcap, pcapng).")
     ] = None,
-    router_log: Annotated[
-        list[Path] | None, typer.Option("--router-log", metavar="FILE", help="The router's system log.")
+    logs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--router-log", "--log", metavar="FILE", help="The router's system log, MetalLB's speakers' logs."
+        ),
     ] = None,
     kubectl: Annotated[
         list[Path] | None,
@@ -29,6 +32,9 @@ def diagnose(
         float, typer.Option(min=0.0001, max=1.0, help="The lab's: 0.02 when 20 minutes were 24 seconds.")
     ] = 1.0,
     details: Annotated[bool, typer.Option("--details", help="Also every question and its answer, lag by lag.")] = False,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the lags in a recording, and say which mechanism they are, and which they are not.
@@ -40,12 +46,17 @@ def diagnose(
     from harness.errors import UserError
     from harness.report import diagnosis as report
 
-    if not files and not router_log:
+    if not files and not logs:
         raise UserError("nothing to diagnose", hint="lblab diagnose nodes.pcap --router-log system.log")
-    given = Given(files or (), router_log or (), kubectl or (), time_scale, address, at_node)
+    given = Given(files or (), logs or (), kubectl or (), time_scale, address, at_node)
     with progress("diagnose") as tell:
         seen = load(given, tell)
     found = decide(seen, address)
+    if html_file is not None:
+        try:
+            html_file.write_text(report.html(seen, found))
+        except OSError as error:
+            raise UserError(f"the page cannot be written: {error.strerror}", file=html_file) from error
     if as_json:
         print_json(report.facts(seen, found))
     else:

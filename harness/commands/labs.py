@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,11 +22,11 @@ def list_(as_json: JsonOption = False) -> None:
         return
     from rich.table import Table
 
-    table = Table("lab", "topology", "Cilium", "since", "ends with", box=None, pad_edge=False)
+    table = Table("lab", "backend", "topology", "Cilium", "since", "ends with", box=None, pad_edge=False)
     for info in labs:
         since = datetime.fromtimestamp(info.created).strftime("%Y-%m-%d %H:%M:%S")
         ends = f"process {info.pid}'s owner" if info.owner == "process" else "lblab down"
-        table.add_row(info.name, info.topology, info.cilium_version, since, ends)
+        table.add_row(info.name, info.backend, info.topology, info.cilium_version, since, ends)
     show(table)
 
 
@@ -37,12 +36,12 @@ def down(
     as_json: JsonOption = False,
 ) -> None:
     """End a lab; nothing of it is left."""
-    from harness.backends.netns import registry
+    from harness.backends import registry
 
     found = running()
     chosen = list(found) if everything else [choose(found, lab)]
     for info in chosen:
-        registry.end(Path(info.folder), info.pid)
+        registry.end(info)
         if not as_json:
             print(f"lab {info.name} is down")
     if as_json:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.commands.common import JsonOption, print_json
+from harness.commands.common import JsonOption, print_json, progress
 from harness.commands.lag_matrix import matrix
 
 app = typer.Typer(
@@ -29,11 +30,16 @@ def lag(
     topology: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a topology and manifests of the site for a lab there.")
     ] = None,
+    run: Annotated[
+        bool, typer.Option("--run", help="Bring a lab of the site up, and run it through the mechanisms: minutes.")
+    ] = False,
+    cilium_version: Annotated[str | None, typer.Option(help="Of that lab: exact, a minor, or auto.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say which mechanisms of periodic lag a site is open to, and why.
 
-    With --topology the site is written as a lab, for `lblab up DIR/topology.yaml`.
+    With --run a lab of the site goes through those that need nothing but the site itself. With --topology that lab is
+    written down, for `lblab up DIR/topology.yaml`.
     """
     if context.invoked_subcommand is not None:
         return
@@ -42,15 +48,28 @@ def lag(
     from harness.site import draw
     from harness.site.exposure import exposures, notes
     from harness.site.read import read
+    from harness.site.run import Result
+    from harness.site.run import run as run_site
 
     if not manifests:
         raise UserError("which manifests?", hint="lblab lag --manifests DIR --opnsense config.xml, or lblab lag --help")
-    if topology is not None and opnsense is None:
+    if (topology is not None or run) and opnsense is None:
         raise UserError("a lab of the site needs its router", hint="--opnsense config.xml")
     site = read(manifests, opnsense)
     found, said = exposures(site), notes(site)
-    if topology is not None:
+    results: list[Result] = []
+    if topology is not None or run:
         drawn = draw.draw(site, draw.load(manifests))
-        file = drawn.write(topology)
-        said += [f"in the lab: {change}" for change in drawn.changes] + [f"lblab up {file}"]
-    print_json(report.facts(site, found, said)) if as_json else print(report.render(site, found, said))
+        said += [f"in the lab: {change}" for change in drawn.changes]
+        with tempfile.TemporaryDirectory(prefix="lblab-site-") as temporary:
+            file = drawn.write(topology or Path(temporary))
+            if run:
+                opened = [each.mechanism for each in found if each.open]
+                with progress("lag", quiet=as_json) as tell:
+                    results = run_site(file, opened, tell, cilium_version=cilium_version)
+        if topology is not None:
+            said.append(f"lblab up {file}")
+    if as_json:
+        print_json(report.facts(site, found, said, results))
+    else:
+        print(report.render(site, found, said, results))

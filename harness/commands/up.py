@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.common import JsonOption, print_json, progress
+from harness.commands.kind_options import (
+    CiliumChart,
+    CiliumImage,
+    CiliumValues,
+    FrrImage,
+    FrrVersion,
+    ImageArchive,
+    KindImage,
+    MetallbChart,
+)
 
 if TYPE_CHECKING:
     from harness.status import Status
@@ -48,7 +58,15 @@ def up(
         typer.Option(metavar="FILE", help="MetalLB's CustomResourceDefinitions, instead of those of its Go types."),
     ] = None,
     no_build: Annotated[bool, typer.Option("--no-build", help="Fail instead of building missing programs.")] = False,
-    backend: Annotated[str, typer.Option(help="netns.")] = "netns",
+    backend: Annotated[str, typer.Option(help="netns, or kind: a real cluster in Docker.")] = "netns",
+    kind_image: KindImage = None,
+    cilium_chart: CiliumChart = None,
+    cilium_values: CiliumValues = None,
+    cilium_image: CiliumImage = None,
+    metallb_chart: MetallbChart = None,
+    frr_version: FrrVersion = None,
+    frr_image: FrrImage = None,
+    image_archive: ImageArchive = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring a lab up; it stays until `lblab down`.
@@ -60,8 +78,19 @@ def up(
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     start = time.monotonic()
     from harness import lab as labs
+    from harness.backends.kind import doors
     from harness.topology import load
 
+    kind = doors.build(
+        kind_image=kind_image,
+        cilium_chart=cilium_chart,
+        cilium_values=cilium_values,
+        cilium_image=cilium_image,
+        metallb_chart=metallb_chart,
+        frr_version=frr_version,
+        frr_image=frr_image,
+        image_archive=image_archive,
+    )
     name = name or load(topology).name
     with progress(f"lab {name}", quiet=as_json) as tell:
         lab = labs.open_lab(
@@ -76,6 +105,7 @@ def up(
             progress=tell,
             metallb_version=metallb_version,
             metallb_manifest=metallb_manifest,
+            kind=kind,
         )
     seconds = time.monotonic() - start
     status = lab.status()
@@ -83,6 +113,12 @@ def up(
         print_json({"seconds": round(seconds, 3), **status.model_dump()})
     else:
         _say(status, seconds)
+
+
+def _stages(done: dict[str, float]) -> str:
+    """What each stage took, out of when each was done."""
+    before = [0.0, *done.values()]
+    return ", ".join(f"{name} {at - since:.1f} s" for (name, at), since in zip(done.items(), before, strict=False))
 
 
 def _say(status: Status, seconds: float) -> None:
@@ -95,4 +131,6 @@ def _say(status: Status, seconds: float) -> None:
         print(f"  Service {service.name}: {addresses}, {len(service.ready_backends)} ready backends")
     for stand_in in status.stand_ins:
         print(f"  stand-in: {stand_in}")
+    if status.backend == "kind":  # minutes, most of them kind's and Helm's: which stage took them is worth a line
+        print(f"  stages: {_stages(status.stages)}")
     print(f"export KUBECONFIG={status.kubeconfig}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.diagnose import from_timeline
 from harness.diagnose.context import Context
 from harness.diagnose.entries import ENTRIES, Entry
 from harness.diagnose.episodes import Episode, Period, episodes, period
@@ -12,6 +13,7 @@ from harness.diagnose.examine import examine
 from harness.diagnose.observed import Observations
 from harness.diagnose.questions import Answer, Answers, Question
 from harness.lag.mechanisms import Mechanism
+from harness.timeline.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,6 @@ class Finding:
     episode: Episode
     answers: Answers
     candidates: tuple[Candidate, ...]
-
-    @property
-    def fitting(self) -> list[Candidate]:
-        """Those that everything needed was seen of."""
-        return [each for each in self.candidates if each.fits]
-
-    @property
-    def possible(self) -> list[Candidate]:
-        """Those that nothing excludes, and of which something speaks, but not all that is needed was seen."""
-        return [each for each in self.candidates if not each.fits and not each.excluded and each.score > 0]
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,7 @@ class Diagnosis:
         ranking: Mechanisms that fit at least one lag; the first is the answer.
         possible: Those that the recording cannot tell from others.
         excluded: The rest.
-        period: How the lags follow one another, when they do.
+        period: How the lags follow one another, those that the named mechanism fits, when they do.
         capture: What to record when it cannot be told.
     """
 
@@ -125,6 +117,17 @@ def diagnose(
     by_address = {each.address: [one for one in found if one.address == each.address] for each in found}
     order = sorted(by_address.values(), key=lambda lags: -max(lag.length for lag in lags))
     return tuple(_of_address(lags, seen, entries) for lags in order)
+
+
+def name_of(happened: Timeline, scale: float = 1.0) -> Mechanism | None:
+    """The mechanism of a lab's timeline, as a scenario asks: of the address with the longest lag.
+
+    Args:
+        happened: The timeline.
+        scale: The lab's time scale.
+    """
+    found = diagnose(from_timeline.observe(happened, "timeline", scale))
+    return found[0].mechanism if found else None
 
 
 def judge(context: Context, entries: Sequence[Entry] = ENTRIES) -> Finding:
@@ -176,8 +179,15 @@ def _of_address(lags: list[Episode], seen: Observations, entries: Sequence[Entry
     excluded = tuple(total for total in totals if not total.fits and not total.possible)
     likely = possible[:3] if not ranking else ()
     wanted = {total.mechanism for total in likely}
-    capture = tuple(dict.fromkeys(entry.capture for entry in entries if entry.mechanism in wanted))
-    return Diagnosis(lags[0].address, findings, ranking, possible, excluded, period(lags, seen.scale), capture)
+    capture = tuple(dict.fromkeys(each for entry in entries if entry.mechanism in wanted for each in entry.capture))
+    named = ranking[0].mechanism if ranking else None
+    # what comes now and then besides has no part in the period
+    alike = [each.episode for each in findings if named is None or _fits(each, named)]
+    return Diagnosis(lags[0].address, findings, ranking, possible, excluded, period(alike, seen.scale), capture)
+
+
+def _fits(finding: Finding, mechanism: Mechanism) -> bool:
+    return any(each.fits and each.mechanism is mechanism for each in finding.candidates)
 
 
 def _rank(total: Total) -> tuple[float, float]:
@@ -196,7 +206,7 @@ def _total(mechanism: Mechanism, findings: Sequence[Finding]) -> Total:
     return Total(
         mechanism,
         sum(each.fits for each in own),
-        sum(not each.fits and not each.excluded and each.score > 0 for each in own),
+        sum(not each.fits and not each.excluded for each in own),
         sum(bool(each.excluded) for each in own),
         sum(each.score * weight for each, weight in zip(own, counted, strict=True)) / whole,
         tuple(f"{question.value}? {answer.evidence}" for question, answer in telling),

@@ -6,7 +6,7 @@ To add one, copy an entry, and give it a name in `harness.lag.mechanisms`. An en
 - `needs`: what has to be seen of it. The opposite answer excludes it, and is the reason that is given.
 - `excluded_by`: answers with which it cannot be, and which need not have been asked.
 - `speaks`: each such answer makes it likelier, by its weight; the opposite answer less likely, by half of it.
-- `capture`: what to record when it could be this one and the recording cannot tell.
+- `capture`: what to record, one command each, when it could be this one and the recording cannot tell.
 """
 
 from __future__ import annotations
@@ -37,14 +37,17 @@ class Entry:
     needs: Mapping[Q, bool]
     excluded_by: Mapping[Q, bool]
     speaks: Mapping[tuple[Q, bool], float]
-    capture: str
+    capture: tuple[str, ...]
 
 
 _AT_ROUTER = (
     "at the router, for at least an hour: tcpdump -ni {device} -s 192 -w nodes.pcap 'host {address} or arp or icmp'"
 )
 _AT_NODE = "at the node, through one lag: tcpdump -ni any -s 192 -w node.pcap 'host {address} or arp'"
-_SPEAKERS = "kubectl logs -n metallb-system --timestamps of every speaker"
+_SPEAKERS = "kubectl logs -n metallb-system --timestamps POD of every speaker"
+_PODS, _NODES = "kubectl get pods -A -o json > pods.json", "kubectl get nodes -o json > nodes.json"
+_LEASES = "before and after a lag: kubectl get leases -n kube-system -o json > leases.json"
+_PING = "beside it, from a player's machine: ping -D -i 1 {address}, and ping -D -i 1 each node's own address"
 
 ENTRIES = (
     Entry(
@@ -61,7 +64,7 @@ ENTRIES = (
             (Q.SPEAKER_LOST, NO): 1,
             (Q.LEASE_CHANGED, NO): 1,
         },
-        capture=_AT_ROUTER,
+        capture=(_AT_ROUTER,),
     ),
     Entry(
         Mechanism.SPEAKER_STALL,
@@ -75,7 +78,7 @@ ENTRIES = (
             (Q.PATH_WORKS, YES): 2,
             (Q.AT_REFRESH, NO): 1,
         },
-        capture=f"{_AT_ROUTER}; {_SPEAKERS}; kubectl get pods -A -o json",
+        capture=(_AT_ROUTER, _SPEAKERS, _PODS),
     ),
     Entry(
         Mechanism.ARP_UNANSWERED,
@@ -87,26 +90,26 @@ ENTRIES = (
             (Q.LINK_WENT, NO): 1,
             (Q.MOVED_AT_END, NO): 1,
         },
-        capture=_AT_ROUTER,
+        capture=(_AT_ROUTER,),
     ),
     Entry(
         Mechanism.GARP_LOST,
-        needs={Q.END_AT_REFRESH: YES, Q.MOVED_AT_END: YES},
-        excluded_by={Q.MOVED_AT_BEGIN: YES, Q.ANNOUNCED_AT_END: YES, Q.BOTH_CLAIM: YES},
+        needs={Q.LEARNED_LATE: YES},
+        excluded_by={Q.STRANGER: YES, Q.ANNOUNCED_AT_END: YES, Q.BOTH_CLAIM: YES, Q.TWO_ANSWER: YES},
         speaks={
-            (Q.END_AT_REFRESH, YES): 4,
+            (Q.LEARNED_LATE, YES): 4,
             (Q.NODE_LOST, YES): 2,
             (Q.SPEAKER_LOST, YES): 1,
             (Q.TWO_ANSWER, NO): 1,
         },
-        capture=_AT_ROUTER,
+        capture=(_AT_ROUTER,),
     ),
     Entry(
         Mechanism.SPLIT_BRAIN,
         needs={Q.BOTH_CLAIM: YES},
         excluded_by={Q.PATH_WORKS: YES, Q.NODE_LOST: NO},
         speaks={(Q.BOTH_CLAIM, YES): 4, (Q.NODE_LOST, YES): 2, (Q.SPEAKER_LOST, YES): 2, (Q.LINK_WENT, NO): 1},
-        capture=f"{_AT_ROUTER}; {_SPEAKERS}",
+        capture=(_AT_ROUTER, _SPEAKERS),
     ),
     Entry(
         Mechanism.LEASE_LOST,
@@ -119,7 +122,7 @@ ENTRIES = (
             (Q.SPEAKER_LOST, NO): 1,
             (Q.TWO_ANSWER, NO): 1,
         },
-        capture=f"kubectl get lease -n kube-system -o json before and after a lag; {_AT_ROUTER}",
+        capture=(_AT_ROUTER, _LEASES),
     ),
     Entry(
         Mechanism.STALE_REPLY_PATH,
@@ -132,14 +135,14 @@ ENTRIES = (
             (Q.LINK_WENT, NO): 1,
             (Q.SERVER_STALLED, NO): 1,
         },
-        capture=_AT_NODE,
+        capture=(_AT_NODE,),
     ),
     Entry(
         Mechanism.DUPLICATE_ADDRESS,
         needs={Q.STRANGER: YES},
         excluded_by={Q.MOVED_AT_BEGIN: NO},
         speaks={(Q.STRANGER, YES): 4, (Q.REFUSED, YES): 3, (Q.CONFLICT, YES): 3, (Q.PATH_WORKS, NO): 1},
-        capture=f"{_AT_ROUTER}; kubectl get nodes -o json, and the router's DHCP leases",
+        capture=(_AT_ROUTER, _NODES, "the router's DHCP leases"),
     ),
     Entry(
         Mechanism.EARLY_RETURN,
@@ -147,12 +150,13 @@ ENTRIES = (
         excluded_by={Q.STRANGER: YES, Q.PATH_WORKS: YES, Q.EXPIRED: YES},
         speaks={
             (Q.RETURNED, YES): 4,
+            (Q.PATH_WORKS, NO): 2,
             (Q.MOVED_AT_END, NO): 1,
             (Q.SPEAKER_LOST, YES): 1,
             (Q.STRANGERS, NO): 1,
             (Q.NODE_LOST, NO): 1,
         },
-        capture=_AT_ROUTER,
+        capture=(_AT_ROUTER,),
     ),
     Entry(
         Mechanism.SERVER_STALL,
@@ -161,16 +165,16 @@ ENTRIES = (
         speaks={
             (Q.SERVER_STALLED, YES): 4,
             (Q.PATH_WORKS, YES): 3,
-            (Q.HELD_BACK, YES): 2,
+            (Q.HELD_BACK, YES): 1,
             (Q.MOVED_AT_BEGIN, NO): 1,
         },
-        capture=f"{_AT_NODE}; beside it, ping -D -i 1 {{address}}, and the game server's own log",
+        capture=(_AT_ROUTER, _PING, "the game server's own log"),
     ),
     Entry(
         Mechanism.LINK_FLAP,
         needs={Q.NODE_LOST: YES, Q.LINK_WENT: YES},
         excluded_by={Q.BOTH_CLAIM: YES, Q.PATH_WORKS: YES},
         speaks={(Q.LINK_WENT, YES): 4, (Q.NODE_LOST, YES): 2, (Q.MOVED_AT_BEGIN, NO): 1},
-        capture=f"the switch's log of its ports; ethtool -S of the node's NIC; {_AT_ROUTER}",
+        capture=(_AT_ROUTER, _PING, "the switch's log of its ports, and ethtool -S of the node's NIC"),
     ),
 )

@@ -20,8 +20,9 @@ _INTERVALS = 3
 #: Gaps of several flows that begin or end within so many seconds of one another are one episode.
 _TOGETHER = 2.0
 _TOGETHER_FLOOR_NS = 100_000_000
-#: A period is told from three episodes on, when their distances differ from whole multiples of it by less.
-_PERIODIC = 0.1
+#: A period is told from three episodes on, when most of their distances are this near to the same one, or to a small
+#: multiple of it: one or two in between may not have been noticed.
+_PERIODIC, _MOSTLY, _MISSED = 0.1, 0.7, 3
 
 
 @dataclass(frozen=True)
@@ -134,20 +135,26 @@ class Period:
 def period(found: list[Episode], scale: float) -> Period | None:
     """The period of the lags of one address; None when there are fewer than three, or when they come at random.
 
-    The distance that most others are whole multiples of: a lag may be left out, when nobody noticed it.
+    A recording may have been interrupted: not every distance has to be the same.
     """
     begins = [episode.begin for episode in found]
     distances = [(after - before) / SECOND / scale for before, after in pairwise(begins)]
     if len(distances) < 2:
         return None
-    shortest = min(distances)
-    if shortest <= 0:
+    alike = max((_multiples(distances, each) for each in distances), key=len)
+    if len(alike) < _MOSTLY * len(distances):
         return None
-    multiples = [distance / shortest for distance in distances]
-    if any(abs(each - round(each)) > _PERIODIC * max(1, round(each)) for each in multiples):
-        return None
-    missed = sum(round(each) - 1 for each in multiples)
-    if missed > len(found):  # then anything is a multiple of something
-        return None
-    times = [distance / round(each) for distance, each in zip(distances, multiples, strict=True)]
-    return Period(median(times), missed, len(found))
+    seconds = median(distance / times for distance, times in alike)
+    return Period(seconds, sum(times - 1 for _, times in alike), len(found))
+
+
+def _multiples(distances: list[float], of: float) -> list[tuple[float, int]]:
+    """Those that are about a whole multiple of one of them, and how many times."""
+    if of <= 0:
+        return []
+    counted = [(distance, round(distance / of)) for distance in distances]
+    return [
+        (distance, times)
+        for distance, times in counted
+        if 1 <= times <= _MISSED and abs(distance / of - times) <= _PERIODIC
+    ]

@@ -103,9 +103,9 @@ def only_down(c: Context) -> Answer:
 
 
 def speaker_lost(c: Context) -> Answer:
-    """By memberlist's log and restarts of the speaker."""
+    """By memberlist's log, MetalLB's events of its leader, and restarts of the speaker."""
     begin, end = c.episode.begin - _BEFORE * _SECOND, c.episode.end + _AFTER * _SECOND
-    found = c.signs(What.SUSPECTED, begin=begin, end=end)
+    found = c.signs(What.SUSPECTED, What.LEADER, begin=begin, end=end)
     found += [sign for sign in c.signs(What.ENDED, begin=begin, end=end) if "speaker" in sign.about]
     if found:
         return yes(c.told(found[0]))
@@ -132,6 +132,9 @@ def returned(c: Context) -> Answer:
         for sign in c.signs(What.PEER_UP, What.ROUTE, begin=begin - c.near, end=begin + c.close)
         if sign.what is What.PEER_UP or (sign.who and _covers(sign.about, c.episode.address))
     ]
+    if c.at_begin is not None:  # the one that it moved to has only just come up
+        up = c.signs(What.NODE_UP, What.LINK_UP, begin=begin - c.near, end=begin + c.close)
+        came += [sign for sign in up if sign.who == c.at_begin.to]
     if came:
         return yes(c.told(came[-1]))
     if c.at_begin is not None:
@@ -217,7 +220,7 @@ _ANSWERS: Mapping[Question, Callable[[Context], Answer]] = {
     Question.THERE_AND_BACK: arp.there_and_back,
     Question.EXPIRED: arp.expired,
     Question.AT_REFRESH: arp.at_refresh,
-    Question.END_AT_REFRESH: arp.end_at_refresh,
+    Question.LEARNED_LATE: arp.learned_late,
     Question.ONLY_DOWN: only_down,
     Question.STRANGER: arp.stranger,
     Question.ANNOUNCED_AT_BEGIN: arp.announced_at_begin,

@@ -57,7 +57,12 @@ def expired(c: Context) -> Answer:
     """Whether the router was left without an answer: by its own account, or by its questions."""
     begin, end = c.episode.begin, c.episode.end
     gone = c.signs(
-        What.EXPIRED, What.UNRESOLVED, begin=begin - c.near, end=max(begin, end - c.close), about=c.episode.address
+        What.EXPIRED,
+        What.UNRESOLVED,
+        What.HOST_UNREACHABLE,
+        begin=begin - c.near,
+        end=max(begin, end - c.close),
+        about=c.episode.address,
     )
     if gone:
         return yes(c.told(gone[0]))
@@ -92,20 +97,28 @@ def at_refresh(c: Context) -> Answer:
     return unknown("the router's ARP, in a capture of its interface to the nodes, would show it")
 
 
-def end_at_refresh(c: Context) -> Answer:
-    """Whether it ended with the answer to a question of the router's, and not with an announcement."""
+def learned_late(c: Context) -> Answer:
+    """Whether the router heard of the address's new host only when it asked, at the end of the lag or at its begin.
+
+    At its end when the old host was dead; at its begin when that one had gone on forwarding until then, and the new one
+    does not know the players.
+    """
     if not c.sees(Sees.ARP):
         return unknown("the router's ARP, in a capture of its interface to the nodes, would show it")
-    asked = c.signs(
-        What.VERIFIES,
-        What.ASKED,
-        begin=c.episode.end - int(_TIMERS.tries * c.second) - _SLACK_NS,
-        end=c.episode.end + _SLACK_NS,
-        about=c.episode.address,
-    )
-    if asked and c.at_end is not None and not c.at_end.announced:
-        return yes(f"{c.time(asked[-1].at)}: the router asked, and {c.at_end.to} answered")
-    return no("the router did not ask then" if not asked else "it did not move by an answer then")
+    for move in (c.at_end, c.at_begin):
+        if move is None or move.announced:
+            continue
+        asked = _asked_before(c, move.at)
+        if asked is not None and (move is c.at_end or (c.at_end is None and two_answer(c).value is False)):
+            return yes(f"{c.time(asked.at)}: the router asked, and {move.to} answered")
+    return no("it did not move by an answer to a question of the router's")
+
+
+def _asked_before(c: Context, at: int) -> Sign | None:
+    """The question of the router's that a move shortly after it answers."""
+    begin = at - int(_TIMERS.tries * c.second) - _SLACK_NS
+    asked = c.signs(What.VERIFIES, What.ASKED, begin=begin, end=at + _SLACK_NS, about=c.episode.address)
+    return asked[-1] if asked else None
 
 
 def stranger(c: Context) -> Answer:
@@ -126,12 +139,7 @@ def announced_at_begin(c: Context) -> Answer:
 
 
 def announced_at_end(c: Context) -> Answer:
-    """Whether gratuitous ARP ended it, with a move or without."""
-    said = c.signs(
-        What.ANNOUNCED, begin=c.episode.end - c.close, end=c.episode.end + _SLACK_NS, about=c.episode.address
-    )
-    if c.episode.ended and said:
-        return yes(c.told(said[-1]))
+    """Whether gratuitous ARP led it back; what is announced again and again, without a move, ends nothing."""
     return _announced(c, c.at_end)
 
 

@@ -72,8 +72,6 @@ def observe(
     found.nodes = set(hosts.peers)
     if steady & on_link:
         found.sees |= {Sees.NEXT_HOP, Sees.ARP} if seen.arp else {Sees.NEXT_HOP}
-    if hosts.peers:
-        found.sees.add(Sees.ROUTES)
     found.problems = [f"{source}: {count} packets left out: {why}" for why, count in sorted(seen.unread.items())]
     if seen.forgotten:
         found.problems.append(f"{source}: {seen.forgotten} conversations were given up, there are too many of them")

@@ -29,7 +29,6 @@ _ARP = {
     event.ARP_TIMED_OUT: What.UNRESOLVED,
     event.ARP_DOWN: What.UNRESOLVED,
 }
-_PROCESS = {event.ENDED: What.ENDED, event.STARTED: What.STARTED}
 _LINK = {event.LINK_DOWN: What.LINK_DOWN, event.LINK_GONE: What.LINK_DOWN, event.LINK_UP: What.LINK_UP}
 _PEER = {event.PEER_DOWN: What.PEER_DOWN, event.PEER_UP: What.PEER_UP}
 #: memberlist's own words (facts/l2_and_lag.md, 1.4).
@@ -52,7 +51,7 @@ def observe(timeline: Timeline, source: str, scale: float = 1.0) -> Observations
     routers = {each.subject for each in known.of("arp")} | {each.subject for each in known.of("fib", "bgp")}
     for each in known:
         if each.kind == event.NEIGHBOUR and each.subject not in routers:
-            seen.signs += _neighbour_of_node(each)
+            seen.signs += _neighbour_of_node(each) if each.data.get("who") in routers else ()
         else:
             seen.signs += _SIGNS.get(each.kind, _nothing)(each)
         mac, name = each.data.get("mac"), each.data.get("at") or each.data.get("node")
@@ -63,7 +62,7 @@ def observe(timeline: Timeline, source: str, scale: float = 1.0) -> Observations
     seen.nodes = told or seen.nodes
     seen.signs.sort(key=lambda sign: sign.at)
     # The recorder of a lab always follows these, MetalLB's logs only where there are such.
-    seen.sees = {Sees.ARP, Sees.NEXT_HOP, Sees.LINKS, Sees.ROUTES, Sees.DIRECTION, Sees.RESTARTS, Sees.LEASES}
+    seen.sees = {Sees.ARP, Sees.NEXT_HOP, Sees.LINKS, Sees.LEASES}
     if any(each.subject.endswith("speaker") for each in known):
         seen.sees.add(Sees.METALLB)
     if any(gap.stalled is not None for flow in seen.flows for gap in flow.gaps):
@@ -81,8 +80,12 @@ def _flows(known: Timeline) -> Iterator[Flow]:
     without: dict[str, list[Event]] = {}
     for outage in known.of(event.OUTAGE_BEGIN):
         # what a probe loses before it is said to have started belongs to the run that comes then
-        own = [each for each in accounts if each.subject == outage.subject and each.at_ns >= outage.at_ns]
-        (of_run[id(own[0])] if own else without.setdefault(outage.subject, [])).append(outage)
+        own = [each for each in accounts if each.subject == outage.subject]
+        run = next((each for each in own if each.at_ns >= outage.at_ns), None)
+        if run is not None:
+            of_run[id(run)].append(outage)
+        elif not own:  # what begins when the last run has ended is its own end
+            without.setdefault(outage.subject, []).append(outage)
     for account in accounts:
         outages = of_run[id(account)]
         began = min([int(account.data["began_ns"]), *(outage.at_ns for outage in outages)])
@@ -175,14 +178,14 @@ def _neighbour(each: Event) -> Iterator[Sign]:
 
 
 def _neighbour_of_node(each: Event) -> Iterator[Sign]:
-    """What a node does not find on its way to others."""
+    """A node that does not find the router."""
     if each.data.get("state") in ("INCOMPLETE", "FAILED"):
-        yield _sign(each, What.NODE_ASKS, str(each.data.get("who") or each.data.get("address", "")), each.subject)
+        yield _sign(each, What.NODE_ASKS, str(each.data.get("who", "")), each.subject)
 
 
 def _process(each: Event) -> Iterator[Sign]:
     host, _, program = each.subject.partition("/")
-    yield _sign(each, _PROCESS[each.kind], program or each.subject, host)
+    yield _sign(each, What.ENDED, program or each.subject, host)
 
 
 def _link(each: Event) -> Iterator[Sign]:
@@ -222,8 +225,6 @@ def _log(each: Event) -> Iterator[Sign]:
         found = _SUSPECT.search(each.text)
         if found:
             yield _sign(each, What.SUSPECTED, found[1] or found[2], host)
-        elif "service has IP, announcing" in each.text:
-            yield _sign(each, What.LEADER, _address(each.text) or each.subject, host)
 
 
 def _seen_as(each: Event) -> Iterator[Sign]:
@@ -232,7 +233,7 @@ def _seen_as(each: Event) -> Iterator[Sign]:
 
 _SIGNS: Mapping[str, Callable[[Event], Iterable[Sign]]] = {
     **dict.fromkeys(_ARP, _arp),
-    **dict.fromkeys(_PROCESS, _process),
+    event.ENDED: _process,
     **dict.fromkeys(_LINK, _link),
     **dict.fromkeys(_PEER, _peer),
     event.NEIGHBOUR: _neighbour,

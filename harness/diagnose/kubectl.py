@@ -38,10 +38,8 @@ def observe(objects: Iterable[Object], source: str) -> Observations:
     found.signs.sort(key=lambda sign: sign.at)
     if any(sign.what is What.LEASE for sign in found.signs) or _leases(objects):
         found.sees.add(Sees.LEASES)
-    if "Pod" in kinds:
-        found.sees.add(Sees.RESTARTS)
-        if any("speaker" in _name(each) for each in _flat(objects) if each.get("kind") == "Pod"):
-            found.sees.add(Sees.METALLB)
+    if any("speaker" in _name(each) for each in _flat(objects) if each.get("kind") == "Pod"):
+        found.sees.add(Sees.METALLB)
     if not kinds.keys() & {*_SIGNS, "Node"}:
         names = ", ".join(sorted(filter(None, kinds))) or "nothing"
         found.problems.append(f"{source}: leases, events, pods or nodes would tell something; it has {names}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import yamlfile
 from harness.capture.reader import Capture
 from harness.capture.scan import scan
-from harness.diagnose import from_capture, from_timeline, kubectl, router_log
+from harness.diagnose import from_capture, from_timeline, kubectl, logs
 from harness.diagnose.episodes import least
 from harness.diagnose.observed import SECOND, Flow, Gap, Observations, What
 from harness.errors import UserError
@@ -34,7 +34,7 @@ class Given:
 
     Attributes:
         files: Timelines of lblab, or captures.
-        router_logs: The router's system log.
+        logs: The router's system log, and those of MetalLB's speakers.
         kubectl: Output of `kubectl get`.
         scale: A lab's time scale.
         address: The service's address.
@@ -42,7 +42,7 @@ class Given:
     """
 
     files: Sequence[Path]
-    router_logs: Sequence[Path] = ()
+    logs: Sequence[Path] = ()
     kubectl: Sequence[Path] = ()
     scale: float = 1.0
     address: str | None = None
@@ -57,8 +57,8 @@ def load(given: Given, tell: Tell = lambda _: None) -> Observations:
     """
     whole = Observations(scale=given.scale)
     timelines = [path for path in given.files if _is_json(path)]
-    if timelines and (len(given.files) > 1 or given.router_logs or given.kubectl):
-        other = next((p for p in (*given.files, *given.router_logs, *given.kubectl) if p != timelines[0]), timelines[0])
+    if timelines and (len(given.files) > 1 or given.logs or given.kubectl):
+        other = next((p for p in (*given.files, *given.logs, *given.kubectl) if p != timelines[0]), timelines[0])
         raise UserError(
             f"a timeline has a clock of its own, which {other} does not share", file=timelines[0], hint="one at a time"
         )
@@ -70,10 +70,10 @@ def load(given: Given, tell: Tell = lambda _: None) -> Observations:
     for path in given.kubectl:
         tell(f"{path}")
         whole.add(kubectl.observe(_objects(path), str(path)))
-    around = whole.begin or max((_written(path) for path in given.router_logs), default=0)
-    for path in given.router_logs:
+    around = whole.begin or max((_written(path) for path in given.logs), default=0)
+    for path in given.logs:
         tell(f"{path}")
-        whole.add(router_log.observe(_lines(path), str(path), around))
+        whole.add(logs.observe(_lines(path), str(path), around))
     if not given.files:
         whole.begin = min((sign.at for sign in whole.signs), default=0)
         whole.end = max((sign.at for sign in whole.signs), default=0)
@@ -100,6 +100,8 @@ def visits(seen: Observations) -> Iterator[Flow]:
 
 def _is_json(path: Path) -> bool:
     """Whether a file begins as JSON lines do."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError("is a pipe or a device, and would have to be read twice", file=path, hint="save it first")
     try:
         with path.open("rb") as file:
             return file.read(16).lstrip()[:1] == b"{"

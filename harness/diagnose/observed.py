@@ -93,8 +93,8 @@ class What(enum.Enum):
     LEADER, LEASE = "leader", "lease"
     #: memberlist suspects a node, or a node's state changes.
     SUSPECTED, NODE_DOWN, NODE_UP = "suspected", "node down", "node up"
-    #: A container, or a process of the cluster, ended or started.
-    ENDED, STARTED = "ended", "started"
+    #: A container, or a process of the cluster, ended.
+    ENDED = "ended"
     LINK_DOWN, LINK_UP, TOPOLOGY_CHANGE = "link down", "link up", "topology change"
     PEER_DOWN, PEER_UP = "peer down", "peer up"
     #: The router's next hops of a route; `who` is the one that came, `before` the one that went.
@@ -146,13 +146,8 @@ class Sees(enum.Enum):
     #: MetalLB's leader, memberlist.
     METALLB = "MetalLB's election"
     LEASES = "Cilium's leases"
-    ROUTES = "the router's routes and BGP"
-    #: Which way packets were lost.
-    DIRECTION = "both directions"
     #: What the server says of itself.
     SERVER = "the game server's own ticks"
-    #: Restarts of containers.
-    RESTARTS = "restarts of pods"
 
 
 @dataclass

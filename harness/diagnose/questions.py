@@ -25,7 +25,7 @@ class Question(enum.Enum):
     THERE_AND_BACK = "did the router's entry go to another node and come back"
     EXPIRED = "did the router ask for the address without an answer"
     AT_REFRESH = "did it begin when the router's ARP entry was due to be refreshed"
-    END_AT_REFRESH = "did it end when the router asked anew"
+    LEARNED_LATE = "did the router hear of the address's new host only when it asked"
     ONLY_DOWN = "did packets get to the server, and only its answers were missing"
     # 4. whose MAC, and who leads
     STRANGER = "does the MAC that it moved to belong to no node"

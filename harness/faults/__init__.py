@@ -10,12 +10,21 @@ from harness.faults.api_filter import ApiServerFiltered
 from harness.faults.backend import BackendKilled, BackendMoved, BackendUnready
 from harness.faults.base import Fault, Injected
 from harness.faults.bgp_filter import BgpFiltered
-from harness.faults.control_plane import ApiServerGone, ControllerManagerGone, KubeletGone, OperatorGone
+from harness.faults.control_plane import (
+    ApiServerGone,
+    ApiServerStopped,
+    ControllerManagerGone,
+    KubeletGone,
+    KubeletStopped,
+    OperatorGone,
+)
+from harness.faults.host_off import NodePaused, NodeStopped, RouterContainerRestarted
 from harness.faults.impairment import PacketDelay, PacketLoss
 from harness.faults.link import LinkDown
 from harness.faults.memberlist import MemberlistFiltered
 from harness.faults.neighbour import GatewayLost
 from harness.faults.node import NodeCrashed, NodeShutDown, NodeSilent
+from harness.faults.pods import PodDeleted, RolloutRestarted
 from harness.faults.router import BgpdKilled, BgpdRestarted, RouterDaemonsRestarted, RouterRebooted
 from harness.faults.server import ServerStalled
 from harness.faults.spanning_tree import SpanningTree
@@ -28,6 +37,7 @@ __all__ = [
     "AgentStopped",
     "ApiServerFiltered",
     "ApiServerGone",
+    "ApiServerStopped",
     "BackendKilled",
     "BackendMoved",
     "BackendUnready",
@@ -39,14 +49,20 @@ __all__ = [
     "GatewayLost",
     "Injected",
     "KubeletGone",
+    "KubeletStopped",
     "LinkDown",
     "MemberlistFiltered",
     "NodeCrashed",
+    "NodePaused",
     "NodeShutDown",
     "NodeSilent",
+    "NodeStopped",
     "OperatorGone",
     "PacketDelay",
     "PacketLoss",
+    "PodDeleted",
+    "RolloutRestarted",
+    "RouterContainerRestarted",
     "RouterDaemonsRestarted",
     "RouterRebooted",
     "ServerStalled",

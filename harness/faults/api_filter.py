@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.faults.base import Fault, Steps
 from harness.faults.parameters import NodeName
 
-#: Where the API server listens in a lab (harness.backends.netns.plan, API_PORT).
+#: Where the API server listens in a lab (harness.backends.netns.wiring, API_PORT).
 _PORT = 6443
 
 

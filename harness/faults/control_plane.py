@@ -45,6 +45,18 @@ class ApiServerGone(_Gone):
 
 
 @dataclass(frozen=True)
+class ApiServerStopped(_Gone):
+    """Ask the Kubernetes API server to end with SIGTERM: it finishes what it is asked, and closes every watch."""
+
+    name = "api-server-stop"
+    subject = "kube-apiserver"
+
+    def apply(self, steps: Steps) -> None:
+        """Send SIGTERM."""
+        process.end(steps, steps.lab.api_server.name, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
 class ControllerManagerGone(_Gone):
     """End the Kubernetes controllers with SIGKILL: EndpointSlices and node conditions stay as they are."""
 
@@ -57,12 +69,9 @@ class ControllerManagerGone(_Gone):
 
 
 @dataclass(frozen=True)
-class KubeletGone(Fault):
-    """End a node's kubelet with SIGKILL: its pods go on, its heartbeats stop."""
-
+class _OfKubelet(Fault):
     node: NodeName
     restart_after: RestartAfter = None
-    name = "kubelet-gone"
 
     @property
     def subject(self) -> str:
@@ -73,6 +82,24 @@ class KubeletGone(Fault):
     def lasting(self) -> float | None:
         """Until the restart."""
         return self.restart_after
+
+
+@dataclass(frozen=True)
+class KubeletStopped(_OfKubelet):
+    """Ask a node's kubelet to end with SIGTERM, as `systemctl stop kubelet` does: its pods go on."""
+
+    name = "kubelet-stop"
+
+    def apply(self, steps: Steps) -> None:
+        """Send SIGTERM."""
+        process.end(steps, steps.lab.node(self.node).kubelet.name, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class KubeletGone(_OfKubelet):
+    """End a node's kubelet with SIGKILL: its pods go on, its heartbeats stop."""
+
+    name = "kubelet-gone"
 
     def apply(self, steps: Steps) -> None:
         """Send SIGKILL."""

@@ -94,7 +94,7 @@ class NodeShutDown(_OfNode):
         """Go through the steps of cilium.md 3.4, S4."""
         node = steps.lab.node(self.node)
         steps.on_undo(self.node, "uncordoned", lambda: asked(lambda: node.cordon(False)))
-        leaving = {pod["metadata"]["uid"] for pod in node.pods()}
+        leaving = {pod["metadata"]["uid"] for pod in node.evictable()}
         steps.do(self.node, "drained", lambda: asked(node.drain))
         until(
             f"the pods to leave {self.node}",

@@ -49,6 +49,11 @@ def start_all(steps: Steps, processes: Sequence[str]) -> None:
 def kill_host(steps: Steps, host: str, running: Sequence[str]) -> None:
     """End every process of a host at once, and wait until the lab knows that its daemons are gone."""
     steps.do(host, "all processes killed", lambda: steps.backend.kill_host(host))
+    wait_ended(steps, running)
+
+
+def wait_ended(steps: Steps, running: Sequence[str]) -> None:
+    """Wait until the lab knows that these processes have ended."""
     for one in running:
         steps.backend.wait_ended(one, _ENDS_WITHIN)
 

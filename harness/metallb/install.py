@@ -15,17 +15,24 @@ from harness.cluster import Cluster, condition
 from harness.metallb.crds import Obj
 
 if TYPE_CHECKING:
-    from harness.lab import Lab
+    from harness.backends.base import Backend
 
 #: Where MetalLB and all of its objects live.
 NAMESPACE = "metallb-system"
 #: Labels of the speakers' Pods, as in MetalLB's manifests.
 SPEAKER_LABELS: Mapping[str, str] = {"app": "metallb", "component": "speaker"}
 _CONTROLLER_LABELS: Mapping[str, str] = {"app": "metallb", "component": "controller"}
+#: The controller's name among the lab's processes.
+CONTROLLER = "control-plane/metallb-controller"
 #: The name of the controller's Pod.
 CONTROLLER_POD = "controller"
 #: Seconds for a CRD to be Established; the API server takes some 0.1 s.
 _SERVED_WITHIN = 20.0
+
+
+def speaker(node: str) -> str:
+    """The name of a node's speaker among the lab's processes."""
+    return f"{node}/metallb-speaker"
 
 
 def speaker_pod(node: str) -> str:
@@ -33,25 +40,27 @@ def speaker_pod(node: str) -> str:
     return f"speaker-{node}"
 
 
-def install(lab: Lab, crds: list[Obj], version: str) -> None:
+def install(backend: Backend, cluster: Cluster, crds: list[Obj]) -> None:
     """Make what MetalLB needs, and start it; returns when its processes run.
 
     Raises:
         LabError: a part does not start.
         UserError: a CRD, from a manifest of the user's, is refused.
     """
-    lab.cluster.apply([*crds, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
-    for node in lab.topology.speakers():
-        address = lab.node(node).address
-        _pod(lab.cluster, speaker_pod(node), "speaker", SPEAKER_LABELS, address, version)
-    control_plane = str(lab.topology.control_plane.address[0])
-    _pod(lab.cluster, CONTROLLER_POD, "controller", _CONTROLLER_LABELS, control_plane, version)
+    topology, version = backend.topology, str(backend.metallb_version)
+    cluster.apply([*crds, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
+    for node in topology.speakers():
+        address = str(topology.nodes[node].address[0])
+        _pod(cluster, speaker_pod(node), "speaker", SPEAKER_LABELS, address, version)
+    control_plane = str(topology.control_plane.address[0])
+    _pod(cluster, CONTROLLER_POD, "controller", _CONTROLLER_LABELS, control_plane, version)
     for crd in crds:
-        name = crd["metadata"]["name"]
-        lab.cluster.wait("customresourcedefinitions", name, condition("Established"), within=_SERVED_WITHIN)
-    names = [lab.metallb_controller.name, *(lab.node(node).speaker.name for node in lab.topology.speakers())]
+        cluster.wait(
+            "customresourcedefinitions", crd["metadata"]["name"], condition("Established"), within=_SERVED_WITHIN
+        )
+    names = [CONTROLLER, *(speaker(node) for node in topology.speakers())]
     with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(lab.backend.start, names))
+        list(pool.map(backend.start, names))
 
 
 def _pod(cluster: Cluster, name: str, part: str, labels: Mapping[str, str], address: str, version: str) -> None:

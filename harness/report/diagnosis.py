@@ -14,6 +14,11 @@ from harness.diagnose.questions import Question
 _SHOWN = 12
 #: A capture's clock is the wall clock; a timeline's begins when the machine does.
 _WALL_NS = 1_000_000_000 * SECOND
+_QUIET = "No lag: every flow went on without a gap that players would notice."
+_NO_TRAFFIC = (
+    "There is no steady traffic in it: nothing says whether players lagged. Record while somebody plays, or beside it:"
+    " ping -D -i 1 ADDRESS"
+)
 _ANSWER = {True: "yes", False: "no", None: "not known"}
 
 
@@ -28,18 +33,46 @@ def render(seen: Observations, found: Sequence[Diagnosis], *, details: bool = Fa
     return "\n".join(_lines(seen, found, details=details))
 
 
-def _lines(seen: Observations, found: Sequence[Diagnosis], *, details: bool) -> Iterator[str]:
+def html(seen: Observations, found: Sequence[Diagnosis]) -> str:
+    """Write it as one page that needs nothing else."""
+    from harness.report.html import environment
+
+    asked = {
+        diagnosis.address: [
+            {"question": f"{question.value}?", "answer": _ANSWER[answer.value], "evidence": answer.evidence}
+            for question, answer in _longest(diagnosis).answers.items()
+        ]
+        for diagnosis in found
+    }
+    return (
+        environment()
+        .get_template("diagnosis.html.j2")
+        .render(
+            facts=facts(seen, found),
+            summary=_summary(seen),
+            nothing=_QUIET if seen.flows else _NO_TRAFFIC,
+            shown=_SHOWN,
+            questions=asked,
+        )
+    )
+
+
+def _summary(seen: Observations) -> str:
     length = (seen.end - seen.begin) / SECOND / seen.scale
     scaled = f", in seconds of the real timers: the lab's are {seen.scale:g} of them" if seen.scale != 1 else ""
-    yield f"{', '.join(seen.sources)}: {length:.1f} s{_since(seen)}, {len(seen.flows)} flows{scaled}"
+    return f"{', '.join(seen.sources)}: {length:.1f} s{_since(seen)}, {len(seen.flows)} flows{scaled}"
+
+
+def _longest(diagnosis: Diagnosis) -> Finding:
+    return max(diagnosis.findings, key=lambda finding: finding.episode.length)
+
+
+def _lines(seen: Observations, found: Sequence[Diagnosis], *, details: bool) -> Iterator[str]:
+    yield _summary(seen)
     for problem in seen.problems:
         yield f"  note: {problem}"
-    if not seen.flows:
-        yield "There is no steady traffic in it: nothing says whether players lagged."
-        yield "Record while somebody plays, or beside: ping -D -i 1 ADDRESS"
-        return
     if not found:
-        yield "No lag: every flow went on without a gap that players would notice."
+        yield _QUIET if seen.flows else _NO_TRAFFIC
         return
     for diagnosis in found:
         yield ""
@@ -62,6 +95,8 @@ def _one(seen: Observations, diagnosis: Diagnosis, *, details: bool) -> Iterator
             yield from _fits(total, len(lags), first=number == 0)
     else:
         yield "It cannot be told from this recording."
+        seen_so = [f"  {q.value}? yes: {a.evidence}" for q, a in _longest(diagnosis).answers.items() if a.value]
+        yield from ["What was seen of the longest:", *seen_so] if seen_so else ()
     if diagnosis.innocent:
         yield "The network is innocent: look at the game server."
     for total in diagnosis.possible:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.doctor import Check
+from harness.check import Check
 
 
 def render(checks: Sequence[Check]) -> RenderableType:

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.scorecard.model import BROKEN_MS, Cell, Score
+from harness import conformance
+from harness.report import pictures
+from harness.report.pictures import Picture
+from harness.report.units import duration, spread
+from harness.scorecard.model import BROKEN_MS, Cell, Row, Score
 
 
-def duration(milliseconds: float) -> str:
-    """An outage in the unit that suits it; no more digits than are known."""
-    if milliseconds <= 0:
-        return "0"
-    if milliseconds < 1000:
-        return f"{milliseconds:.0f} ms"
-    return f"{milliseconds / 1000:.1f} s"
+@dataclass(frozen=True)
+class Remark:
+    """What has to be said of one cell: that it parts from its prediction, or why it is not to be believed."""
+
+    row: str
+    column: str
+    text: str
 
 
-def spread(cell: Cell) -> str:
-    """The 95 % interval of a cell; empty for a single run."""
-    about = cell.interval
-    return "" if about is None else f"{duration(about.low)} to {duration(about.high)}"
+def remarks(score: Score) -> list[Remark]:
+    """What has to be said of cells, those that part from their predictions first."""
+    cells = [(row.title, column.title, cell) for row in score.rows for column, cell in row.cells.items() if cell.runs]
+    parted = [Remark(row, column, cell.finding) for row, column, cell in cells if cell.finding]
+    doubted = [
+        Remark(row, column, f"untrusted, {'; '.join(cell.runs[-1].reasons)}")
+        for row, column, cell in cells
+        if not cell.trusted
+    ]
+    return [*parted, *doubted]
 
 
 def render(score: Score) -> RenderableType:
@@ -45,18 +54,7 @@ def render(score: Score) -> RenderableType:
     notes = [
         "Outage as the client sees it: median of the runs, 95 % interval, packets lost, share of the flows with an "
         f"outage of more than {BROKEN_MS:g} ms.",
-        *(
-            f"{row.title}, {column.title}: {cell.finding}"
-            for row in score.rows
-            for column, cell in row.cells.items()
-            if cell.runs and cell.finding
-        ),
-        *(
-            f"{row.title}, {column.title}: untrusted, {'; '.join(cell.runs[-1].reasons)}"
-            for row in score.rows
-            for column, cell in row.cells.items()
-            if cell.runs and not cell.trusted
-        ),
+        *(f"{remark.row}, {remark.column}: {remark.text}" for remark in remarks(score)),
     ]
     return Group(
         Text(conditions(score), style="dim"), Text(), table, Text(), *(Text(note, style="dim") for note in notes)
@@ -66,7 +64,9 @@ def render(score: Score) -> RenderableType:
 def _cell(cell: Cell, *, bold: bool) -> Text:
     style = "bold green" if bold else ""
     text = Text(duration(cell.p50_ms) + ("" if cell.trusted else " ?"), style=style)
-    details = [part for part in (spread(cell), f"{cell.lost} lost, {cell.broken:.0%}" if cell.lost else "") if part]
+    details = [
+        part for part in (spread(cell.interval), f"{cell.lost} lost, {cell.broken:.0%}" if cell.lost else "") if part
+    ]
     for part in details:
         text.append(f"\n{part}", style="dim")
     return text
@@ -84,39 +84,55 @@ def conditions(score: Score) -> str:
         f"hold {timers['hold_s']:g} s, restart {timers['restart_s']:g} s, lease {timers['lease_s']:g} s",
         f"{about['runs']} runs, {about['flows']} flows of {about['rate']} packets/s for each column",
         about["backend"],
+        *([conformance.sentence(about["cilium"])] if about["backend"] == "netns" else []),
     ]
     return "; ".join(parts)
 
 
 def html(score: Score, folder: Path) -> str:
-    """One page with the table and, folded below it, the timeline of every run as a picture.
+    """One page with the table and, folded below it, what happened in every run.
 
     Args:
         score: The scorecard.
         folder: Where its timelines lie.
     """
-    environment = Environment(
-        loader=PackageLoader("harness.report"), undefined=StrictUndefined, autoescape=True, trim_blocks=True
-    )
-    return environment.get_template("scorecard.html.j2").render(
-        score=score,
-        conditions=conditions(score),
-        facts=score.conditions,
-        duration=duration,
-        spread=spread,
-        broken_ms=BROKEN_MS,
-        pictures=_pictures(score, folder),
+    from harness.report.html import environment
+
+    most = pictures.events_each(picture_count(score))
+    return (
+        environment()
+        .get_template("scorecard.html.j2")
+        .render(
+            score=score,
+            conditions=conditions(score),
+            facts=score.conditions,
+            pictures=pictures_of(score, folder, most),
+            remarks=remarks(score),
+        )
     )
 
 
-def _pictures(score: Score, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The pictures of each event, by its key: one for each run, shared by all columns."""
-    found: dict[str, list[dict[str, Any]]] = {}
+def _timelines(row: Row) -> list[str]:
+    """The timelines of an event: one for each run, shared by all columns."""
+    return list(dict.fromkeys(run.timeline for cell in row.cells.values() for run in cell.runs if run.timeline))
+
+
+def picture_count(score: Score) -> int:
+    """How many pictures `pictures_of` makes at most."""
+    return sum(len(_timelines(row)) for row in score.rows)
+
+
+def pictures_of(score: Score, folder: Path, most: int) -> dict[str, list[Picture]]:
+    """The pictures of each event, by its key; of timelines that are not there any more there is none.
+
+    Args:
+        score: The scorecard.
+        folder: Where its timelines lie.
+        most: How many events each picture may show.
+    """
+    found: dict[str, list[Picture]] = {}
     for row in score.rows:
-        files = dict.fromkeys(run.timeline for cell in row.cells.values() for run in cell.runs if run.timeline)
-        found[row.key] = [
-            {"name": file, "svg": (folder / file).with_suffix(".svg").read_text()}
-            for file in files
-            if (folder / file).with_suffix(".svg").exists()
-        ]
+        files = [folder / name for name in _timelines(row)]
+        drawn = [pictures.draw(file, title=file.stem, most=most) for file in files if file.is_file()]
+        found[row.key] = [picture for picture in drawn if picture is not None]
     return found

@@ -218,12 +218,28 @@ def _prefixes(data: bytes, afi: int) -> Iterator[str]:
 
 
 def _as_path(value: bytes, asn_size: int) -> tuple[int, ...]:
+    """The numbers of all segments, of the other size where only that one fits.
+
+    FRR 8.4.4 was seen to dump its table so while a peer restarts whose path it keeps as stale: two octets, without the
+    flag of RFC 7854 section 4.2 that says so. It knows none of the peer's capabilities until that is back.
+    """
+    if not _fits(value, asn_size) and _fits(value, 6 - asn_size):
+        asn_size = 6 - asn_size
     path: list[int] = []
     while value:
         _, count = struct.unpack_from("!BB", value)
         path += struct.unpack_from(f"!{count}{'I' if asn_size == 4 else 'H'}", value, 2)
         value = value[2 + count * asn_size :]
     return tuple(path)
+
+
+def _fits(value: bytes, asn_size: int) -> bool:
+    """Whether an AS_PATH consists of whole segments of numbers of this size."""
+    while len(value) >= 2:
+        value, short = value[2 + value[1] * asn_size :], len(value) < 2 + value[1] * asn_size
+        if short:
+            return False
+    return not value
 
 
 def _community(value: int) -> str:

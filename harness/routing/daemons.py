@@ -21,14 +21,14 @@ from harness.errors import MissingCapability, UserError
 from harness.routing.integrated import needed, split
 
 #: Where distributions put the daemons: Debian and Ubuntu, Fedora and its kin, Arch, Alpine.
-_FOLDERS = ("/usr/lib/frr", "/usr/libexec/frr", "/usr/sbin", "/usr/local/sbin")
-_MODULE_FOLDERS = ("/usr/lib/*/frr/modules", "/usr/lib/frr/modules", "/usr/lib64/frr/modules")
+FOLDERS = ("/usr/lib/frr", "/usr/libexec/frr", "/usr/sbin", "/usr/local/sbin")
+MODULE_FOLDERS = ("/usr/lib/*/frr/modules", "/usr/lib/frr/modules", "/usr/lib64/frr/modules")
 _INSTALL_HINT = "install it: apt-get install frr (Debian, Ubuntu), dnf install frr (Fedora)"
 #: From this version on daemons may leave their configuration to mgmtd and then refuse `-f`.
 _MGMTD_SINCE = (9, 0)
 #: From this version on bgpd runs without its BMP module: both routers' bgpd 10.3 (Debian 13) die in it (SIGSEGV) in
 #: topologies/multihop.yaml, each time, and never without it; 8.4.4 does not.
-_BMP_CRASHES_SINCE = (10, 0)
+BMP_CRASHES_SINCE = (10, 0)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def installed() -> Frr:
     Raises:
         MissingCapability: when it is not there, with what to install.
     """
-    folder = next((Path(name) for name in _FOLDERS if os.access(f"{name}/bgpd", os.X_OK)), None)
+    folder = next((Path(name) for name in FOLDERS if os.access(f"{name}/bgpd", os.X_OK)), None)
     if folder is None:
         raise MissingCapability("FRR is not installed, which the lab's routers run", hint=_INSTALL_HINT)
     absent = [name for name in ("zebra", "bfdd", "staticd") if not os.access(folder / name, os.X_OK)]
@@ -70,8 +70,8 @@ def installed() -> Frr:
             f"{folder}/zebra --version does not tell a version: {said.strip()!r}", hint=_INSTALL_HINT
         )
     version = tuple(int(part) for part in found[1].split("."))
-    modules = [module for pattern in _MODULE_FOLDERS for module in Path("/").glob(f"{pattern[1:]}/bgpd_bmp.so")]
-    bmp = bool(modules) and version < _BMP_CRASHES_SINCE
+    modules = [module for pattern in MODULE_FOLDERS for module in Path("/").glob(f"{pattern[1:]}/bgpd_bmp.so")]
+    bmp = bool(modules) and version < BMP_CRASHES_SINCE
     if version < _MGMTD_SINCE:
         return Frr(folder, version, bmp)
     reads_file = frozenset(name for name in ("zebra", "bgpd", "bfdd", "staticd") if _takes_file(folder / name))
@@ -112,7 +112,18 @@ class LabNeeds:
     folders: tuple[Path, ...]
 
 
-def lab_needs(folder: Path, etc_group: str | None = None) -> LabNeeds:
+def etc_group(groups: str, gid: int = 0) -> str:
+    """An /etc/group in which root is a member of FRR's groups.
+
+    Args:
+        groups: The machine's, or an image's.
+        gid: The ID of FRR's groups, which its sockets then belong to.
+    """
+    kept = [line for line in groups.splitlines() if line.partition(":")[0] not in ("frr", "frrvty")]
+    return "\n".join([*kept, f"frrvty:x:{gid}:root", f"frr:x:{gid}:root", ""])
+
+
+def lab_needs(folder: Path, machines_group: str | None = None) -> LabNeeds:
     """Say what FRR needs of a lab's mount namespace.
 
     FRR insists that its user belongs to the group `frrvty`, and looks the group up by name: in a user namespace that
@@ -121,14 +132,13 @@ def lab_needs(folder: Path, etc_group: str | None = None) -> LabNeeds:
 
     Args:
         folder: A folder of the lab for the files that are bound.
-        etc_group: The machine's /etc/group, read when not given.
+        machines_group: The machine's /etc/group, read when not given.
     """
-    groups = Path("/etc/group").read_text() if etc_group is None else etc_group
-    kept = [line for line in groups.splitlines() if line.partition(":")[0] not in ("frr", "frrvty")]
+    groups = Path("/etc/group").read_text() if machines_group is None else machines_group
     group, etc = folder / "group", folder / "etc-frr"
     return LabNeeds(
         files={
-            group: "\n".join([*kept, "frrvty:x:0:", "frr:x:0:", ""]),
+            group: etc_group(groups),
             etc / "vtysh.conf": "service integrated-vtysh-config\n",
         },
         mounts=(
@@ -232,9 +242,17 @@ def check(config: str, file: Path | str | None = None) -> None:
         raise MissingCapability("vtysh is not installed, which reads FRR's configurations", hint=_INSTALL_HINT)
     # vtysh also warns that an ordinary user may not read /etc/frr/vtysh.conf, which does not matter here.
     said = subprocess.run([vtysh, "-C", "-f", "/dev/stdin"], input=config, capture_output=True, text=True, check=False)
-    for line in (said.stdout + said.stderr).splitlines():
+    complain(said.stdout + said.stderr, frr_version(), file)
+
+
+def complain(said: str, version: tuple[int, ...], file: Path | str | None = None) -> None:
+    """Raise what vtysh has said about a configuration.
+
+    Raises:
+        UserError: at the first line that it does not know.
+    """
+    for line in said.splitlines():
         if found := re.match(r"line (\d+): % (.+?)(?:\[\d+\])?: (.*)", line):
-            version = ".".join(map(str, frr_version()))
-            raise UserError(
-                f"FRR {version} does not take '{found[3].strip()}': {found[2].lower()}", file=file, line=int(found[1])
-            )
+            name = ".".join(map(str, version))
+            text = f"FRR {name} does not take '{found[3].strip()}': {found[2].lower()}"
+            raise UserError(text, file=file, line=int(found[1]))

@@ -137,15 +137,7 @@ class Cell:
             "lost": self.lost,
             "broken": round(self.broken, 3),
             "trusted": self.trusted,
-            "prediction": None
-            if predicted is None
-            else {
-                "low_ms": predicted.low * 1e3,
-                "likely_ms": predicted.likely * 1e3,
-                "high_ms": predicted.high * 1e3,
-                "formula": predicted.formula,
-                "source": predicted.source,
-            },
+            "prediction": predicted.facts() if predicted else None,
             "finding": self.finding,
             "runs": [
                 {

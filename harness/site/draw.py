@@ -36,8 +36,12 @@ _KEPT = (
     ("cilium.io", "CiliumBGPPeerConfig"), ("cilium.io", "CiliumBGPAdvertisement"), ("", "Service"),
 )  # fmt: skip
 _NODE_NETWORK, _CLIENT_NETWORK, _ROUTER, _CLIENT = "nodes", "clients", "opnsense", "client"
+#: A machine beside the nodes, which is none of them.
+ROGUE = "rogue"
 #: A network of the router's own for players when its configuration has no other one (RFC 5737 is not routed anywhere).
 _ELSEWHERE = IPv4Interface("198.51.100.1/24")
+#: A port that probes use where a site has no UDP service.
+_PROBED: Mapping[str, Any] = {"name": "lblab-probe", "port": 7777, "protocol": "UDP"}
 
 
 @dataclass
@@ -92,7 +96,7 @@ def draw(site: Site, found: Iterable[Manifest]) -> Drawn:
     }
     if site.router.os_frr.bgp.enabled:
         router["osFrr"] = _os_frr(site.router.os_frr, {interfaces[key].device}, drawn)
-    taken = {servers.ip, *nodes.values()}
+    free = _free(site, servers, {servers.ip, *nodes.values()})
     drawn.topology = {
         "name": "site",
         "description": "Made of a site's own manifests and its router's configuration by lblab lag.",
@@ -101,12 +105,15 @@ def draw(site: Site, found: Iterable[Manifest]) -> Drawn:
             _CLIENT_NETWORK: {"subnet": str(clients.network)},
         },
         "routers": {_ROUTER: router},
-        "controlPlane": {"network": _NODE_NETWORK, "address": str(next(_free(site, servers, taken)))},
+        "controlPlane": {"network": _NODE_NETWORK, "address": str(next(free))},
         "nodes": {
             name: {"network": _NODE_NETWORK, "address": str(address), **({"labels": dict(labels)} if labels else {})}
             for name, address in nodes.items()
         },
-        "clients": {_CLIENT: {"network": _CLIENT_NETWORK, "address": str(next(_free(site, clients, {clients.ip})))}},
+        "clients": {
+            _CLIENT: {"network": _CLIENT_NETWORK, "address": str(next(_free(site, clients, {clients.ip})))},
+            ROGUE: {"network": _NODE_NETWORK, "address": str(next(free))},
+        },
         "cluster": {"nodeLeaseSeconds": 8, "nodeMonitorGraceSeconds": 10},
         "timeScale": TIME_SCALE,
         "manifests": ["manifests.yaml"],
@@ -201,15 +208,20 @@ def _objects(found: Sequence[Manifest], backend: str, drawn: Drawn) -> Iterator[
     namespaces = {_namespace(each) for each in kept if each.kind == "Service"} - {"default"}
     for name in sorted(namespaces):
         yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    probed = next((each for each in kept if each.kind == "Service" and "UDP" in _protocols(each)), None)
+    without = next((each for each in kept if each.kind == "Service"), None) if probed is None else None
     for each in kept:
         changed = copy.deepcopy(each.object)
+        if each is without:
+            changed["spec"].setdefault("ports", []).append(dict(_PROBED))
+            drawn.changes.append(f"{each}: has port {_PROBED['port']}/UDP besides, no service has one for probes")
         spec = changed.get("spec")
         if each.kind in ("L2Advertisement", "CiliumL2AnnouncementPolicy") and spec and spec.pop("interfaces", None):
             drawn.changes.append(f"{each}: interfaces are left out, a node of the lab has one, eth0")
         yield changed
     for each in kept:
         if each.kind == "Service":
-            yield from _server(each, backend, drawn)
+            yield from _server(each, [dict(_PROBED)] if each is without else [], backend, drawn)
 
 
 def _is_balanced(each: Manifest) -> bool:
@@ -220,7 +232,11 @@ def _namespace(each: Manifest) -> str:
     return str((each.object.get("metadata") or {}).get("namespace") or "default")
 
 
-def _server(each: Manifest, node: str, drawn: Drawn) -> Iterator[dict[str, Any]]:
+def _protocols(each: Manifest) -> set[str]:
+    return {str(port.get("protocol") or "TCP") for port in (each.object.get("spec") or {}).get("ports") or []}
+
+
+def _server(each: Manifest, more: list[dict[str, Any]], node: str, drawn: Drawn) -> Iterator[dict[str, Any]]:
     """A server of lblab's own in place of what the service has behind it."""
     spec: Mapping[str, Any] = each.object.get("spec") or {}
     labels = dict(spec.get("selector") or {})
@@ -228,7 +244,7 @@ def _server(each: Manifest, node: str, drawn: Drawn) -> Iterator[dict[str, Any]]
         drawn.changes.append(f"{each}: without a selector there is no server behind it")
         return
     ports = []
-    for port in spec.get("ports") or []:
+    for port in [*(spec.get("ports") or []), *more]:
         target = port.get("targetPort", port.get("port"))
         number = target if isinstance(target, int) else port.get("port")
         named = {"name": target} if isinstance(target, str) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from pathlib import Path
@@ -26,6 +27,8 @@ _ASKED_FOR = (
 )
 #: Cilium's defaults where a peering does not say them (facts/cilium.md, section 1).
 _HOLD = 90
+#: A duration as Kubernetes' metav1.Duration has it: 1m30s.
+_DURATION, _UNITS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)"), {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def read(folders: Sequence[Path], opnsense: Path | None) -> Site:
@@ -42,7 +45,10 @@ def read(folders: Sequence[Path], opnsense: Path | None) -> Site:
     for manifest in _all(folders, site):
         reader = _READERS.get((manifest.group, manifest.kind))
         if reader is not None:
-            reader(site, manifest)
+            try:
+                reader(site, manifest)
+            except (AttributeError, TypeError, KeyError, ValueError):
+                site.unknown.append(f"{_place(manifest)}: {manifest} is not as its kind has it, and is left out")
         elif manifest.group not in _PLAIN_GROUPS and manifest.group != "":
             what = f"{manifest} ({manifest.group}) is not understood: what it says of addresses is not known"
             site.unknown.append(f"{_place(manifest)}: {what}")
@@ -116,8 +122,8 @@ def _metallb_peer(site: Site, manifest: Manifest) -> None:
     spec = _spec(manifest)
     if spec.get("enableGracefulRestart"):
         site.restart_seconds = max(site.restart_seconds or 0, 120)  # FRR's default
-    if isinstance(spec.get("holdTime"), str):
-        site.hold_seconds = max(site.hold_seconds, int(spec["holdTime"].rstrip("ms") or 0))
+    hold = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(str(spec.get("holdTime") or "")))
+    site.hold_seconds = max(site.hold_seconds, round(hold))
 
 
 # -- Cilium --------------------------------------------------------------------------------------------------------

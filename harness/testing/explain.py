@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,9 +26,10 @@ def sections(lab: Lab, since_ns: int) -> list[tuple[str, str]]:
 
 def message(report: pytest.TestReport) -> str:
     """Say in a line why a scenario failed or was skipped."""
-    if hasattr(report, "wasxfail"):
-        return str(report.wasxfail)
     if isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash is not None else report.longrepr).splitlines()[0]
+    first = str(crash.message if crash is not None else report.longrepr or "").partition("\n")[0]
+    said = re.sub(r"^harness\.errors\.\w+: ", "", first)  # lblab's own errors are sentences already
+    expected = getattr(report, "wasxfail", None)
+    return said if expected is None else f"{expected}{': ' if said else ''}{said}"

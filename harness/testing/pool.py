@@ -12,16 +12,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.backends.kind.options import KindOptions
 from harness.errors import LabError, LblabError
 
 if TYPE_CHECKING:
     from harness.lab import Lab
 
 Progress = Callable[[str], None]
-Timers = Literal["quick", "manifest"]
+Timers = Literal["quick", "whole-agent", "manifest"]
 
-#: A lab's name is a DNS label of at most this many characters (harness.backends.netns.registry).
+#: A lab's name is a DNS label of at most this many characters (harness.backends.registry).
 _NAME_LENGTH = 32
+#: Backends whose labs take minutes to come up.
+_COSTLY = frozenset({"kind"})
 #: Seconds of silence after which a line of progress is shown; a build tells one every five seconds or so.
 _SILENCE = 4.0
 
@@ -36,10 +39,12 @@ class Settings:
         metallb_version: Exact version, minor, or "auto".
         metallb_manifest: A file with MetalLB's CRDs, instead of those of its Go types.
         manifests: Applied instead of the topology's own, if any.
+        kind: What only labs of kind have.
         name: Name of the lab, if one was asked for.
         build: Whether missing binaries are built.
         keep: Whether labs stay when the run is over.
         worker: The xdist worker's id, None without xdist.
+        attach: A running lab whose cluster is used for the first lab, and which stays when the run is over.
     """
 
     backend: str = "netns"
@@ -47,10 +52,12 @@ class Settings:
     metallb_version: str = "auto"
     metallb_manifest: Path | None = None
     manifests: tuple[Path, ...] = ()
+    kind: KindOptions = field(default_factory=KindOptions)
     name: str | None = None
     build: bool = True
     keep: bool = False
     worker: str | None = None
+    attach: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,19 +133,23 @@ class LabPool:
 
         Args:
             topology: The topology file.
-            timers: "quick", or the manifests' own.
-            fresh: A lab of its own, whatever the shared one is.
+            timers: "quick", the "whole-agent"'s, or the manifests' own.
+            fresh: A lab of its own, whatever the shared one is. Where labs take minutes to come up it is the shared one
+                all the same, which is replaced by a new one if it does not come back clean.
 
         Raises:
             LblabError: It could not be brought up. What failed once is not tried again in this run: a hundred scenarios
                 would fail one by one for the same reason.
         """
-        if fresh:
+        if fresh and self._settings.backend not in _COSTLY:
             return self._open(topology, timers)
         if self._shared is not None and self._shared[0] == (topology, timers):
             return self._shared[1]
-        self._retire()
-        lab = self._open(topology, timers)
+        before = self._retire()
+        if before is not None and self._settings.backend not in _COSTLY:
+            before.close()
+            before = None
+        lab = self._open(topology, timers, instead_of=before)
         self._shared = ((topology, timers), lab)
         return lab
 
@@ -177,22 +188,36 @@ class LabPool:
         Returns:
             The labs that stay.
         """
-        self._retire()
+        lab = self._retire()
+        if lab is not None and self._settings.attach is None:
+            lab.close()
         return list(self._kept)
 
-    def _retire(self) -> None:
+    def _retire(self) -> Lab | None:
+        """Part with the shared lab; gives it if it is to be ended."""
         if self._shared is None:
-            return
+            return None
         _, lab = self._shared
         self._shared = None
-        if self._settings.keep:
-            self._kept.append(lab)
-        else:
-            lab.close()
+        if not self._settings.keep:
+            return lab
+        self._kept.append(lab)
+        return None
 
-    def _open(self, topology: Path, timers: Timers) -> Lab:
+    def _attached(self) -> Lab | None:
+        """The running lab that the run is to use, the first time that it needs one."""
+        if self._settings.attach is None or self._count:
+            return None
+        from harness.lab import attach
+
+        return attach(self._settings.attach)
+
+    def _open(self, topology: Path, timers: Timers, *, instead_of: Lab | None = None) -> Lab:
         if topology in self._broken:
+            if instead_of is not None:
+                instead_of.close()
             raise self._broken[topology]
+        instead_of = instead_of or self._attached()
         opener = self._opener
         if opener is None:
             from harness.lab import open_lab
@@ -200,6 +225,7 @@ class LabPool:
             opener = open_lab
         settings = self._settings
         self._count += 1
+        more: dict[str, Any] = {} if instead_of is None else {"instead_of": instead_of}
         name = lab_name(settings.name, topology.stem, settings.worker, os.getpid(), self._count)
         start = time.monotonic()
         try:
@@ -210,13 +236,17 @@ class LabPool:
                 metallb_version=settings.metallb_version,
                 metallb_manifest=settings.metallb_manifest,
                 manifests=settings.manifests,
+                kind=settings.kind,
                 name=name,
                 build=settings.build,
                 timers=timers,
                 owner="none" if settings.keep else "process",
                 progress=_seldom(lambda stage: self._progress(f"{name}: {stage}")),
+                **more,
             )
         except LblabError as error:
+            if instead_of is not None:
+                instead_of.close()  # does nothing when it has become part of the one that failed
             self._broken[topology] = error
             raise
         try:
@@ -227,8 +257,8 @@ class LabPool:
         seconds = time.monotonic() - start
         metallb = f", MetalLB {lab.metallb_version}" if lab.metallb_version else ""
         self._progress(f"{name}: up in {seconds:.1f} s, Cilium {lab.cilium_version}{metallb}")
-        self.facts[name] = facts_of(lab, seconds, settings.worker)
-        self._on_up(self.facts[name], lab.backend.provenance)
+        self.facts[lab.name] = facts_of(lab, seconds, settings.worker)
+        self._on_up(self.facts[lab.name], lab.backend.provenance)
         return lab
 
 

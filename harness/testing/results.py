@@ -1,10 +1,10 @@
-"""JSON lines: one for each lab, with what its programs were made of, and one for each scenario, with what happened."""
+"""JSON lines: one for the run, one for each lab, with what its programs were made of, and one for each scenario."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ class Record:
         put_back: What the scenario left behind and the reset had to put back.
         properties: What it recorded with `record_property`.
         measured: Every expectation of an outage: verdict, interval, trust, prediction, and each run's figures.
+        scorecard: Its part of the scorecard, of a scenario that is marked with it.
         timeline: The file of what happened, relative to the folder of the results.
         begin_ns: When it was given its lab, nanoseconds of CLOCK_MONOTONIC.
     """
@@ -41,6 +42,7 @@ class Record:
     put_back: list[str] = field(default_factory=list)
     properties: dict[str, Any] = field(default_factory=dict)
     measured: list[dict[str, Any]] = field(default_factory=list)
+    scorecard: dict[str, Any] | None = None
     timeline: str | None = None
     begin_ns: int = 0
 
@@ -58,6 +60,7 @@ class Record:
             "put_back": self.put_back,
             "properties": self.properties,
             "measured": self.measured,
+            "scorecard": self.scorecard,
             "timeline": self.timeline,
         }
         return _line(content)
@@ -83,6 +86,33 @@ def start(path: Path) -> None:
         path.write_bytes(b"")
     except OSError as error:
         raise UserError(f"the results cannot be written: {error.strerror}", file=path) from error
+
+
+def run_line(
+    *,
+    arguments: Sequence[str],
+    options: Mapping[str, object],
+    lblab: Mapping[str, str],
+    machine: Mapping[str, Any],
+) -> bytes:
+    """Render how a run was started: what makes it again, and on what machine and with which lblab it was made.
+
+    Args:
+        arguments: pytest's command line.
+        options: What of it decides what is run, by option.
+        lblab: Version and commit.
+        machine: `harness.machine.facts`.
+    """
+    return _line(
+        {
+            "kind": "run",
+            "at": _now(),
+            "arguments": list(arguments),
+            "options": options,
+            "lblab": lblab,
+            "machine": machine,
+        }
+    )
 
 
 def lab_line(facts: Mapping[str, Any], provenance: Mapping[str, Any]) -> bytes:

@@ -12,8 +12,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.report.scorecard import duration
-from harness.scorecard.model import COLUMNS, Cell, Column, Row, Run
+from harness.report.units import duration
+from harness.scorecard import scenarios
+from harness.scorecard.model import COLUMNS, Column, Row
 
 
 def cells(event: str, columns: Mapping[str, str], records: Iterable[Mapping[str, Any]]) -> str:
@@ -39,14 +40,7 @@ def _run(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def rows(properties: Iterable[str]) -> list[Row]:
     """The table; the figures of scenarios with the same event are runs of one cell."""
-    by_key = {column.key: column for column in COLUMNS}
-    found: dict[str, Row] = {}
-    for text in dict.fromkeys(properties):
-        told = json.loads(text)
-        row = found.setdefault(told["event"], Row(told["event"], told["event"]))
-        for key, runs in told["columns"].items():
-            row.cells.setdefault(by_key[key], Cell()).runs.extend(Run(**run) for run in runs)
-    return list(found.values())
+    return scenarios.rows(json.loads(text) for text in dict.fromkeys(properties))
 
 
 def lines(table: Sequence[Row]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness import conformance
 from harness.testing.results import family
 
 _ORDER = ("failed", "error", "passed", "skipped", "xfailed", "xpassed")
@@ -75,5 +76,7 @@ def _labs(labs: Sequence[dict[str, Any]]) -> Iterable[Line]:
         up = ", ".join(f"{s:.1f}" for s in seconds[:4]) + (", …" if len(seconds) > 4 else "")
         labs_text = f"{len(seconds)} labs, each" if len(seconds) > 1 else "lab"
         yield Line(f"{topology} on {backend}: Cilium {cilium}, programs {provenance}; {labs_text} up in {up} s")
+    for cilium in dict.fromkeys(lab["cilium_version"] for lab in labs if lab["backend"] == "netns"):
+        yield Line(f"embedded figures: {conformance.sentence(cilium)}")
     for stand_in in dict.fromkeys(s for lab in labs for s in lab["stand_ins"]):
         yield Line(f"stand-in: {stand_in}")

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-from harness.timeline import event, lanes
+from harness.timeline import event, lanes, palette
+from harness.timeline.choice import foremost
 from harness.timeline.event import Event
 from harness.timeline.spans import Span, outages, spans
 from harness.timeline.timeline import Timeline
@@ -22,28 +23,8 @@ _BAR = 12
 #: Width of a character at 11 px, on the wide side for a proportional font, so that an estimate never is too short.
 _CHARACTER = 6.0
 _LONGEST = 110
-#: More events than this are not drawn: the groups that explain least are left out first.
+#: More events than this are not drawn: what explains least is left out (`choice.foremost`).
 _MOST = 140
-_DISPENSABLE = ("log", "ARP/NDP", "process")
-_COLOURS = {
-    "fault": "#b42318",
-    "traffic": "#c11574",
-    "process": "#93370d",
-    "link": "#0e7090",
-    "BGP": "#1849a9",
-    "FIB": "#05603a",
-    "ARP/NDP": "#5925dc",
-    "Kubernetes": "#175cd3",
-    "log": "#475467",
-    "blind": "#667085",
-}
-_STYLE = (
-    "text{font:11px system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif;fill:#1d2939;"
-    "stroke:#fff;stroke-width:3px;stroke-linejoin:round;paint-order:stroke}"
-    ".title{font-size:14px;font-weight:600}.lane{font-weight:600}.tick{fill:#667085;font-size:10px}"
-    ".at{fill:#667085}.grid{stroke:#eaecf0}.edge{stroke:#d0d5dd}.fault{stroke:#b42318;stroke-dasharray:4 3}"
-    ".undone{stroke:#98a2b3;stroke-dasharray:4 3}.outage{fill:#fee4e2}"
-)
 
 
 @dataclass
@@ -80,6 +61,14 @@ class _Lane:
     def height(self) -> int:
         return len(self.rows) * _ROW + 2 * _GAP
 
+    def row(self, begin: float, end: float) -> int:
+        """The first row in which an interval is free, which it takes."""
+        place = next((place for place, each in enumerate(self.rows) if each.free(begin, end)), len(self.rows))
+        if place == len(self.rows):
+            self.rows.append(_Row())
+        self.rows[place].taken.append((begin, end))
+        return place
+
 
 @dataclass(frozen=True)
 class _Axis:
@@ -97,31 +86,68 @@ class _Axis:
 
 
 def render(timeline: Timeline, *, title: str = "", width: int = 1280) -> str:
-    """Draw a timeline.
+    """Draw a timeline as a picture of its own.
 
     Args:
         timeline: What happened; times are shown relative to its zero.
         title: Written above.
         width: In pixels; the height follows from what there is to show.
     """
-    drawn, left_out = _chosen(timeline)
-    axis = _axis(drawn, timeline.zero_ns, width)
-    shown = [_lane(name, drawn, timeline, axis) for name in dict.fromkeys(lanes.LANES.values())]
-    shown = [lane for lane in shown if lane.labels]
-    height = _TOP + sum(lane.height for lane in shown) + _BOTTOM
-    body = [*_shades(drawn, axis, height), *_grid(axis, height)]
-    body += [*_fault_lines(drawn, axis, height), *_lanes(shown, axis)]
+    drawn, left_out = foremost(timeline, _MOST)
     heading = title or _heading(drawn)
-    note = f"{left_out} events of lesser interest are not drawn" if left_out else ""
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img"><title>{escape(heading)}</title><style>{_STYLE}</style>'
-        '<rect width="100%" height="100%" fill="#ffffff"/>'
-    )
     texts = [f'<text class="title" x="12" y="24">{escape(heading)}</text>']
-    if note:
-        texts.append(f'<text class="tick" x="{width - _RIGHT}" y="24" text-anchor="end">{escape(note)}</text>')
-    return "\n".join([head, *texts, *body, "</svg>"]) + "\n"
+    if left_out:
+        note = f"{left_out} events of lesser interest are not drawn"
+        texts.append(f'<text class="tick" x="{width - _RIGHT}" y="24" text-anchor="end">{note}</text>')
+    return _picture(
+        timeline,
+        drawn,
+        width,
+        top=_TOP,
+        head=[
+            f"<title>{escape(heading)}</title><style>{palette.SHEET}</style>",
+            '<rect width="100%" height="100%" fill="#ffffff"/>',
+            *texts,
+        ],
+    )
+
+
+def embed(timeline: Timeline, *, title: str, width: int, most: int, labels: bool = True) -> str:
+    """Draw a timeline for an HTML page that has `palette.SHEET`: without a title, a background and tooltips.
+
+    Args:
+        timeline: What happened; times are shown relative to its zero.
+        title: For those who cannot see it.
+        width: In pixels at full size; the page may show it smaller.
+        most: How many events may be drawn.
+        labels: Write beside each marker what happened; without, the lanes say of which kind it is.
+    """
+    drawn, _left_out = foremost(timeline, most)
+    head = [f"<title>{escape(title)}</title>"]
+    return _picture(timeline, drawn, width, top=4, head=head, labels=labels, tips=False)
+
+
+def _picture(
+    timeline: Timeline,
+    drawn: Sequence[Event],
+    width: int,
+    *,
+    top: int,
+    head: Sequence[str],
+    labels: bool = True,
+    tips: bool = True,
+) -> str:
+    axis = _axis(drawn, timeline.zero_ns, width)
+    ink = _Ink(axis, top, labels=labels, tips=tips)
+    shown = [_lane(name, drawn, timeline, axis, labels=labels) for name in dict.fromkeys(lanes.LANES.values())]
+    shown = [lane for lane in shown if lane.labels]
+    height = top + sum(lane.height for lane in shown) + _BOTTOM
+    body = [*ink.shades(drawn, height), *ink.grid(height), *ink.fault_lines(drawn, height), *ink.lanes(shown)]
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="timeline" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" role="img">'
+    )
+    return "\n".join([opening, *head, *body, "</svg>"]) + "\n"
 
 
 def _heading(drawn: Sequence[Event]) -> str:
@@ -129,17 +155,7 @@ def _heading(drawn: Sequence[Event]) -> str:
     return lanes.said(fault) if fault else "Timeline"
 
 
-# -- choice and scale ------------------------------------------------------------------------------------------------
-
-
-def _chosen(timeline: Timeline) -> tuple[list[Event], int]:
-    drawn = list(lanes.notable(timeline))
-    whole = len(drawn)
-    for name in _DISPENSABLE:
-        if len(drawn) > _MOST:
-            drawn = [each for each in drawn if lanes.lane(each) != name]
-    drawn = drawn[:_MOST]
-    return drawn, whole - len(drawn)
+# -- scale -----------------------------------------------------------------------------------------------------------
 
 
 def _axis(drawn: Sequence[Event], zero_ns: int, width: float) -> _Axis:
@@ -165,14 +181,15 @@ def _ticks(axis: _Axis) -> Iterator[tuple[float, str]]:
 # -- layout ----------------------------------------------------------------------------------------------------------
 
 
-def _lane(name: str, drawn: Sequence[Event], timeline: Timeline, axis: _Axis) -> _Lane:
+def _lane(name: str, drawn: Sequence[Event], timeline: Timeline, axis: _Axis, *, labels: bool) -> _Lane:
     lane = _Lane(name)
+    place = _place if labels else _mark
     # what ends a state may be left out of the drawing
     for span in spans((each for each in timeline if lanes.lane(each) == name), axis.end_ns):
-        _place(lane, axis, max(span.begin_ns, axis.begin_ns), span.text, span.text, span=span)
+        place(lane, axis, max(span.begin_ns, axis.begin_ns), span.text, span.text, span=span)
     for each in drawn:
         if lanes.lane(each) == name and each.kind != event.BLIND:
-            _place(lane, axis, each.at_ns, lanes.said(each), _tooltip(each, axis))
+            place(lane, axis, each.at_ns, lanes.said(each), _tooltip(each, axis))
     return lane
 
 
@@ -194,11 +211,20 @@ def _place(lane: _Lane, axis: _Axis, at_ns: int, text: str, full: str, *, span: 
         begin, end, text_x, anchor = x - 5, right + length + 6, right, "start"
     else:
         begin, end, text_x, anchor = x - 7 - length - 6, (end_x or x) + 5, x - 7, "end"
-    row = next((place for place, each in enumerate(lane.rows) if each.free(begin, end)), len(lane.rows))
-    if row == len(lane.rows):
-        lane.rows.append(_Row())
-    lane.rows[row].taken.append((begin, end))
-    lane.labels.append(_Label(row, x, text_x, anchor, at, short, full, end_x))
+    lane.labels.append(_Label(lane.row(begin, end), x, text_x, anchor, at, short, full, end_x))
+
+
+def _mark(lane: _Lane, axis: _Axis, at_ns: int, _text: str, full: str, *, span: Span | None = None) -> None:
+    """Put a marker or a bar without a label: markers of one lane may cover one another, bars cover nothing."""
+    x = axis.x(at_ns)
+    end_x = axis.x(min(span.end_ns, axis.end_ns)) if span else None
+    if end_x is not None:
+        row = lane.row(x, end_x + 1)
+    else:
+        row = next((row for row, each in enumerate(lane.rows) if each.free(x, x)), len(lane.rows))
+        if row == len(lane.rows):
+            lane.rows.append(_Row())
+    lane.labels.append(_Label(row, x, x, "start", "", "", full, end_x))
 
 
 def _tooltip(each: Event, axis: _Axis) -> str:
@@ -209,46 +235,59 @@ def _tooltip(each: Event, axis: _Axis) -> str:
 # -- ink -------------------------------------------------------------------------------------------------------------
 
 
-def _shades(drawn: Sequence[Event], axis: _Axis, height: float) -> Iterator[str]:
-    for begin, end in outages(drawn, axis.end_ns):
-        left, right = axis.x(begin), axis.x(end)
-        size = f'width="{max(right - left, 1.5):.1f}" height="{height - _TOP - _BOTTOM}"'
-        yield f'<rect class="outage" x="{left:.1f}" y="{_TOP}" {size}/>'
+@dataclass(frozen=True)
+class _Ink:
+    """Writes what has been laid out.
 
+    Attributes:
+        axis: Where times are.
+        top: Where the first lane begins.
+        labels: Whether markers have labels.
+        tips: Whether they say the whole text with the exact time when pointed at.
+    """
 
-def _grid(axis: _Axis, height: float) -> Iterator[str]:
-    for x, text in _ticks(axis):
-        yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
-        yield f'<text class="tick" x="{x:.1f}" y="{height - _BOTTOM + 16}" text-anchor="middle">{text}</text>'
+    axis: _Axis
+    top: int
+    labels: bool
+    tips: bool
 
+    def shades(self, drawn: Sequence[Event], height: float) -> Iterator[str]:
+        for begin, end in outages(drawn, self.axis.end_ns):
+            left, right = self.axis.x(begin), self.axis.x(end)
+            size = f'width="{max(right - left, 1.5):.1f}" height="{height - self.top - _BOTTOM}"'
+            yield f'<rect class="outage" x="{left:.1f}" y="{self.top}" {size}/>'
 
-def _lanes(shown: Iterable[_Lane], axis: _Axis) -> Iterator[str]:
-    y = float(_TOP)
-    yield f'<line class="edge" x1="0" x2="{axis.width}" y1="{y}" y2="{y}"/>'
-    for lane in shown:
-        colour = _COLOURS.get(lane.name, "#475467")
-        yield f'<text class="lane" x="12" y="{y + _GAP + 11}" style="fill:{colour}">{escape(lane.name)}</text>'
-        for label in lane.labels:
-            yield from _label(label, y + _GAP + label.row * _ROW + _ROW / 2, colour)
-        y += lane.height
-        yield f'<line class="edge" x1="0" x2="{axis.width}" y1="{y}" y2="{y}"/>'
+    def grid(self, height: float) -> Iterator[str]:
+        for x, text in _ticks(self.axis):
+            yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{self.top}" y2="{height - _BOTTOM}"/>'
+            yield f'<text class="tick" x="{x:.1f}" y="{height - _BOTTOM + 16}" text-anchor="middle">{text}</text>'
 
+    def fault_lines(self, drawn: Iterable[Event], height: float) -> Iterator[str]:
+        for each in drawn:
+            if each.kind == event.FAULT:
+                x, style = f"{self.axis.x(each.at_ns):.1f}", "begun" if each.is_fault else "undone"
+                yield f'<line class="{style}" x1="{x}" x2="{x}" y1="{self.top}" y2="{height - _BOTTOM}"/>'
 
-def _label(label: _Label, middle: float, colour: str) -> Iterator[str]:
-    tip = f"<title>{escape(label.full)}</title>"
-    if label.end_x is None:
-        yield f'<circle cx="{label.x:.1f}" cy="{middle}" r="3.5" fill="{colour}">{tip}</circle>'
-    else:
-        size = f'width="{max(label.end_x - label.x, 2):.1f}" height="{_BAR}" rx="2"'
-        place = f'x="{label.x:.1f}" y="{middle - _BAR / 2}"'
-        yield f'<rect {place} {size} fill="{colour}" fill-opacity="0.28" stroke="{colour}">{tip}</rect>'
-    at = f'<tspan class="at">{label.at}</tspan> ' if label.at else ""
-    place = f'x="{label.text_x:.1f}" y="{middle + 4}" text-anchor="{label.anchor}"'
-    yield f"<text {place}>{at}{escape(label.text)}{tip}</text>"
+    def lanes(self, shown: Iterable[_Lane]) -> Iterator[str]:
+        y = float(self.top)
+        yield f'<line class="edge" x1="0" x2="{self.axis.width}" y1="{y}" y2="{y}"/>'
+        for lane in shown:
+            yield f'<g class="{palette.class_of(lane.name)}">'
+            yield f'<text class="lane" x="12" y="{y + _GAP + 11}">{escape(lane.name)}</text>'
+            for label in lane.labels:
+                yield from self._label(label, y + _GAP + label.row * _ROW + _ROW / 2)
+            y += lane.height
+            yield f'</g><line class="edge" x1="0" x2="{self.axis.width}" y1="{y}" y2="{y}"/>'
 
-
-def _fault_lines(drawn: Iterable[Event], axis: _Axis, height: float) -> Iterator[str]:
-    for each in drawn:
-        if each.kind == event.FAULT:
-            x, style = f"{axis.x(each.at_ns):.1f}", "fault" if each.is_fault else "undone"
-            yield f'<line class="{style}" x1="{x}" x2="{x}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
+    def _label(self, label: _Label, middle: float) -> Iterator[str]:
+        tip = f"<title>{escape(label.full)}</title>" if self.tips else ""
+        if label.end_x is None:
+            yield f'<circle class="mark" cx="{label.x:.1f}" cy="{middle}" r="3.5">{tip}</circle>'
+        else:
+            size = f'width="{max(label.end_x - label.x, 2):.1f}" height="{_BAR}" rx="2"'
+            yield f'<rect class="mark bar" x="{label.x:.1f}" y="{middle - _BAR / 2}" {size}>{tip}</rect>'
+        if self.labels:
+            at = f'<tspan class="at">{label.at}</tspan> ' if label.at else ""
+            place = f'x="{label.text_x:.1f}" y="{middle + 4}"'
+            anchor = f' text-anchor="{label.anchor}"' if label.anchor != "start" else ""
+            yield f"<text {place}{anchor}>{at}{escape(label.text)}{tip}</text>"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log10
+from typing import Any
 
 Version = tuple[int, int, int]
 
@@ -24,6 +25,16 @@ class Prediction:
 
     def __str__(self) -> str:
         return f"{self.low:.1f} to {self.high:.1f} s ({self.formula})"
+
+    def facts(self) -> dict[str, Any]:
+        """For a result's JSON; durations in milliseconds."""
+        return {
+            "low_ms": self.low * 1e3,
+            "likely_ms": self.likely * 1e3,
+            "high_ms": self.high * 1e3,
+            "formula": self.formula,
+            "source": self.source,
+        }
 
 
 @dataclass(frozen=True)
@@ -154,7 +165,14 @@ def agent_gone(timers: BgpTimers, *, graceful_restart: bool, watched: float) -> 
     )
 
 
-def agent_restarted(timers: BgpTimers, *, graceful_restart: bool, back_after: float, cilium: Version) -> Prediction:
+def agent_restarted(
+    timers: BgpTimers,
+    *,
+    graceful_restart: bool,
+    back_after: float,
+    cilium: Version,
+    starts: tuple[float, float] = (0.0, _AGENT_STARTS),
+) -> Prediction:
     """Cilium's agent gone and started again; its datapath goes on forwarding meanwhile.
 
     Args:
@@ -162,10 +180,13 @@ def agent_restarted(timers: BgpTimers, *, graceful_restart: bool, back_after: fl
         graceful_restart: Negotiated both ways.
         back_after: Seconds until the agent is started again.
         cilium: Its version.
+        starts: At least and at most, seconds until an agent that is started begins to connect.
     """
     low, high = first_connect(cilium)
-    back_low, back_high = back_after + low, back_after + high + _AGENT_STARTS + _ROUTE_CHANGE
+    back_low, back_high = back_after + starts[0] + low, back_after + high + starts[1] + _ROUTE_CHANGE
     text = f"agent back after {back_after:g} s + first connect {low:g} to {high:g} s"
+    if starts[0]:
+        text += f" + {starts[0]:g} to {starts[1]:g} s in which the whole agent starts"
     source = "facts/cilium.md section 3.3; shared/design.md: peers up 1.2 s after start"
     kept = 0.0
     if graceful_restart:

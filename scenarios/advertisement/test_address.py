@@ -12,6 +12,7 @@ from harness.objects import deployment, service
 from harness.wait import until
 
 
+@pytest.mark.gate
 def test_every_selected_node_is_a_next_hop(lab: Lab) -> None:
     """In bgpd and in the router's kernel, as an exact /32."""
     web = lab.service("web")

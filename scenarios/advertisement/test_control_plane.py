@@ -11,6 +11,8 @@ from harness.wait import steady, until
 
 #: Seconds that nothing may happen: longer than the lab's hold time of 9 s, so that a session that was lost shows.
 WINDOW = 10
+#: Seconds for an operator that was killed to lead again: it waits for the lease of the one before (15 s).
+BACK = 40
 #: What the operator logs when LB-IPAM has taken over the addresses that services have (operator/pkg/lbipam/lbipam.go).
 ALLOCATING = "done initializing"
 
@@ -46,7 +48,7 @@ def test_routes_stay_while_the_operator_is_away(lab: Lab) -> None:
     lab.cluster.delete("Service", "late")
     starts = lab.operator.log().count(ALLOCATING)
     lab.operator.start()
-    until("LB-IPAM to be back", lambda: lab.operator.log().count(ALLOCATING), lambda n: n > starts, within=20)
+    until("LB-IPAM to be back", lambda: lab.operator.log().count(ALLOCATING), lambda n: n > starts, within=BACK)
     lab.apply([service("later", app="web")])
     lab.wait_next_hops(lab.service("later").prefix, lab.nodes)
     lab.hold_next_hops(prefix, lab.nodes, window=1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.client import Client
 from harness.lab import Lab
 from harness.objects import deployment, service
 from harness.wait import until
 
 
+@pytest.mark.gate
 def test_local_only_where_ready_backends_are(lab: Lab, client: Client) -> None:
     """One pod, pinned to one node: that node alone, for a whole window, and it answers."""
     lab.apply([deployment("game", node="worker1"), service("game", policy="Local")])

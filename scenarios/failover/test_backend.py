@@ -53,6 +53,7 @@ def test_killed(lab: Lab, expect: Expect, row: Row, service: str) -> None:
     assert {mode: lab.next_hops(prefix, mode) for mode in MODES} == before
 
 
+@pytest.mark.gate
 def test_unready_local(lab: Lab, expect: Expect, row: Row) -> None:
     """Policy Local: the node of an unready pod is no next hop any more; its flows move to the other node's pod."""
     prefix = lab.service("local").prefix

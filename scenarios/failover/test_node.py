@@ -56,6 +56,7 @@ def silently(
         )
 
 
+@pytest.mark.gate
 @pytest.mark.scorecard("node dies silently", graceful="cilium-bgp-gr", plain="cilium-bgp")
 @pytest.mark.lab(topology="failover")
 def test_silent(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:

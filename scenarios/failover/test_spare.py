@@ -19,6 +19,7 @@ Row = Callable[..., Mapping[str, Measured]]
 MODES = ("graceful", "plain")
 
 
+@pytest.mark.gate
 @pytest.mark.scorecard("announcer killed", graceful="cilium-bgp-gr", plain="cilium-bgp")
 def test_agent_killed_with_a_spare_next_hop(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """On a real cluster (Cilium 1.17) an agent's death cost nothing with graceful restart *and* without it.

@@ -50,7 +50,9 @@ def test_back_inside_the_window(
 
     runs = expect.runs(lambda: row(policy, act))
     restarted = {
-        graceful: agent_restarted(negotiated, graceful_restart=graceful, back_after=SOON, cilium=_version(lab))
+        graceful: agent_restarted(
+            negotiated, graceful_restart=graceful, back_after=SOON, cilium=_version(lab), starts=lab.agent_starts
+        )
         for graceful in (True, False)
     }
     again = lab.router("both").bgp.peer(lab.node("worker1").address).graceful_restart
@@ -66,6 +68,7 @@ def test_back_inside_the_window(
         expect.outage(measured, max_ms=restarted[False].high * 1e3 + 1000, predicted=restarted[False])
 
 
+@pytest.mark.gate
 def test_second_open_says_restarted(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """After its restart the agent's OPEN has the R-bit and IPv4's F-bit: forwarding state was kept (RFC 4724)."""
     address = lab.node("worker1").address
@@ -96,11 +99,14 @@ def test_second_open_says_restarted(lab: Lab, expect: Expect, negotiated: BgpTim
         show=lambda paths: f"stale: {[path.stale for path in paths]}",
     )
     expect.no_outage(run["both"], window=1, precondition="the route was stale", held=True)
-    back = agent_restarted(negotiated, graceful_restart=False, back_after=0, cilium=_version(lab))
+    back = agent_restarted(
+        negotiated, graceful_restart=False, back_after=0, cilium=_version(lab), starts=lab.agent_starts
+    )
     for mode in ("peer-only", "none"):
         expect.outage_at_least(run[mode], min_ms=500, predicted=back)
 
 
+@pytest.mark.gate
 def test_notification_of_an_orderly_stop(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
     """SIGTERM: a graceful peer hears no NOTIFICATION; one without graceful restart hears Cease 6/3 from 1.20 on."""
     address = lab.node("worker1").address
@@ -143,7 +149,9 @@ def test_back_after_the_window(lab: Lab, expect: Expect, negotiated: BgpTimers, 
 
     runs = expect.runs(lambda: row(policy, act))
     for mode, graceful in (("both", True), ("peer-only", False), ("none", False)):
-        predicted = agent_restarted(negotiated, graceful_restart=graceful, back_after=away, cilium=_version(lab))
+        predicted = agent_restarted(
+            negotiated, graceful_restart=graceful, back_after=away, cilium=_version(lab), starts=lab.agent_starts
+        )
         expect.outage_between(
             [run[mode] for run in runs],
             min_ms=predicted.low * 1e3 - 500,

@@ -12,6 +12,7 @@ from harness.faults.link import LinkDown
 from harness.faults.node import NodeSilent
 from harness.lab import Lab
 from harness.measure import Measured
+from harness.verdict.conformance import MILLISECONDS
 from harness.verdict.predict import BgpTimers, Prediction, silent_node
 from harness.wait import let_pass, until
 
@@ -74,7 +75,9 @@ def test_long_flap(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row, po
         expect.outage_at_least(measured, min_ms=away * 1e3 + 300, predicted=reconnect)
 
 
-def test_silence_is_noticed_by_the_hold_timer(lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row) -> None:
+def test_silence_is_noticed_by_the_hold_timer(
+    lab: Lab, expect: Expect, negotiated: BgpTimers, row: Row, record_property: Callable[[str, float], None]
+) -> None:
     """A silent node: the route goes after the hold time, and with graceful restart after hold + restart time.
 
     With the N-bit (RFC 8538) an expired hold timer starts a graceful restart: what protects that prolongs a death.
@@ -100,6 +103,8 @@ def test_silence_is_noticed_by_the_hold_timer(lab: Lab, expect: Expect, negotiat
             )
 
     (run,) = expect.runs(lambda: row("cluster", act), count=1)
+    for mode in MODES:
+        record_property(f"{MILLISECONDS}{mode}: route given up after", round(gone[mode] * 1e3))
     plain = silent_node(negotiated, graceful_restart=False)
     graceful = silent_node(negotiated, graceful_restart=True)
     for mode in ("peer-only", "none"):

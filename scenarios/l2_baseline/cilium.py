@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.arp.question import who_has
-from harness.backends.netns.plan import API_PORT, CONTROL_PLANE
+from harness.backends.netns.wiring import API_PORT, CONTROL_PLANE
 from harness.cilium import semver
 from harness.lab import Lab
 from harness.measure import Measured, Probe
@@ -59,9 +59,8 @@ class Announced:
 
     def answering(self, address: str | None = None) -> set[str]:
         """The nodes that answer an ARP request for its address, asked by a host beside the router."""
-        names = {mac: name for name, node in self._lab.nodes.items() for mac in node.macs}
         answers = who_has(self._lab.backend, CONTROL_PLANE, HOST_DEVICE, address or self.address)
-        return {names.get(answer.mac, answer.mac) for answer in answers}
+        return {self._lab.l2.node_of(answer.mac) or answer.mac for answer in answers}
 
     def wait_answering(self, nodes: set[str], within: float) -> None:
         """Wait until exactly these nodes answer."""
@@ -78,12 +77,11 @@ class Announced:
 
     def at_router(self) -> str | None:
         """The node to which the router sends what is for its address."""
-        entry = self._lab.router().neighbours().get(self.address)
-        return next((name for name, node in self._lab.nodes.items() if entry and entry.mac in node.macs), None)
+        return self._lab.l2.owner(self.address)
 
     def wait_at_router(self, node: str, within: float = 10.0) -> None:
         """Wait until the router sends to a node; a GARP does that, within milliseconds."""
-        until(f"the router to send {self.address} to {node}", self.at_router, lambda seen: seen == node, within=within)
+        self._lab.l2.wait_owner(self.address, node, within=within)
 
     def wait_connected(self, within: float = 40.0) -> None:
         """Wait until no announcer's connection to the API server still waits to send again what a fault has dropped.

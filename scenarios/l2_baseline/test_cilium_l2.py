@@ -50,6 +50,7 @@ def test_one_holder_answers(lab: Lab, announced: Announced) -> None:
     steady("the lease", announced.service.lease_holder, lambda seen: seen == holder, window=window)
 
 
+@pytest.mark.gate
 @pytest.mark.scorecard("announcer stopped in order", cluster="cilium-l2")
 def test_agent_stopped(lab: Lab, expect: Expect, announced: Announced) -> None:
     """SIGTERM releases the lease, the next attempt of the other node takes it, and no packet is lost.

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.arp.router_arp import FreebsdArp
+from harness.diagnose.decide import name_of
 from harness.lab import Lab
 from harness.lag.mechanisms import Mechanism
 from harness.timeline import journal
@@ -39,14 +40,18 @@ def dice(request: pytest.FixtureRequest, seed: int) -> random.Random:
 
 @pytest.fixture
 def witness(lab: Lab, seed: int) -> Witness:
-    """Keep what happened since a moment as the timeline of a mechanism; its time may be scaled, and have a row."""
+    """Keep what happened since a moment as the timeline of a mechanism; its time may be scaled, and have a row.
+
+    `lblab diagnose` has to name the mechanism by it.
+    """
 
     def keep(mechanism: Mechanism, since_ns: int, time_scale: float = 1.0, row: str = "") -> None:
+        happened = lab.timeline.events(since_ns)
         if folder := os.environ.get(KEEP):
             scale = "" if time_scale == 1 else f"-x{time_scale:g}"
-            journal.save(
-                Path(folder) / f"{mechanism.value}{row and '.'}{row}-{seed}{scale}.jsonl", lab.timeline.events(since_ns)
-            )
+            journal.save(Path(folder) / f"{mechanism.value}{row and '.'}{row}-{seed}{scale}.jsonl", happened)
+        named = name_of(happened, time_scale)
+        assert named is mechanism, f"diagnosed as {named.value if named else 'nothing that can be told'}"
 
     return keep
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.arp.question import who_has
-from harness.backends.netns.plan import CONTROL_PLANE
+from harness.backends.netns.wiring import CONTROL_PLANE
 from harness.cilium import semver
 from harness.errors import MissingCapability
 from harness.lab import Lab, open_lab

@@ -16,7 +16,7 @@ from pyroute2.netlink.rtnl import RTM_DELADDR, RTM_GETLINK, RTM_NEWADDR
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from harness.backends.netns.plan import RECORDER
+from harness.backends.netns.plan_timeline import RECORDER
 from harness.errors import LblabError, MissingCapability
 from harness.lab import Lab, open_lab
 from harness.routing import daemons, kernel

@@ -21,7 +21,7 @@ from typing import Any
 
 from harness.backends.netns import host as lab_host
 from harness.backends.netns.rpc import Client
-from harness.backends.netns.spec import HostSpec, Interface, Mount, Process, Route
+from harness.backends.netns.spec import LOG_FOLDER, HostSpec, Interface, Mount, Process, Route
 from harness.wait import until
 
 SERVER = ("10.2.0.2", 9)
@@ -68,7 +68,7 @@ class Wires:
 
     def __init__(self, folder: Path, *processes: Process) -> None:
         self.folder = folder
-        (folder / lab_host.LOG_FOLDER).mkdir()
+        (folder / LOG_FOLDER).mkdir()
         make_spec(folder, *processes).save(folder / lab_host.SPEC_FILE)
         read, self._owner = os.pipe()
         command = [sys.executable, "-m", "harness.backends.netns.host", str(folder), f"--owner-fd={read}"]

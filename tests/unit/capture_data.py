@@ -176,6 +176,20 @@ def arp_unanswered() -> Scene:
     return scene.run(60)
 
 
+def at_the_client() -> Packets:
+    """What a player's machine sees of an address that its router cannot resolve."""
+    packets: Packets = []
+    for number in range(600):
+        at = START + number * SECOND // 10
+        packets.append((at, ethernet(ROUTER, NODE1, udp(CLIENT, 40001, VIP, GAME))))
+        if not 200 <= number < 400:
+            packets.append((at + 1_000_000, ethernet(NODE1, ROUTER, udp(VIP, GAME, CLIENT, 40001))))
+        elif number % 10 == 0:
+            refused = icmp_unreachable("192.168.129.1", 1, udp(CLIENT, 40001, VIP, GAME))
+            packets.append((at + 1_000_000, ethernet(NODE1, ROUTER, refused)))
+    return packets
+
+
 def garp_lost() -> Scene:
     scene = Scene(tick=SECOND).run(1100)
     scene.answers, scene.reached = set(), {NODE2}

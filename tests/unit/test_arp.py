@@ -17,9 +17,8 @@ from harness.arp.announcer import Announcer
 from harness.arp.frame import BROADCAST, ArpFrame, metallb_gratuitous, rfc_gratuitous_reply, unicast_reply
 from harness.arp.router_arp import ArpCounters, ArpEntry, FreebsdArp, LinuxArp
 from harness.backends.base import Backend
-from harness.backends.netns import plan
+from harness.backends.netns import plan_routers, wiring
 from harness.backends.netns.backend import stand_ins
-from harness.binaries import Binaries
 from harness.metallb.election import leader
 from harness.routing.kernel import Neighbour
 from harness.timeline import arplog, event, journal
@@ -56,7 +55,7 @@ def test_gratuitous_replies_differ_in_their_target() -> None:
 def test_the_leader_is_the_one_that_the_go_program_elects() -> None:
     """The same table stands in announce_test.go, which the announcer is tested with."""
     nodes = ["k-node1", "k-node2", "k-node5", "k-beef1"]
-    go = Path(plan.__file__).parents[2] / "binaries/go/lablet/internal/announce/announce_test.go"
+    go = Path(wiring.__file__).parents[2] / "binaries/go/lablet/internal/announce/announce_test.go"
     rows = [line.split('"') for line in go.read_text().splitlines() if line.startswith('\t"192.168.')]
     assert len(rows) == 4
     assert {row[1]: leader(row[1], nodes) for row in rows} == {row[1]: row[3] for row in rows}
@@ -218,17 +217,7 @@ def test_the_announcer_is_told_in_its_words(path: Path) -> None:
 
 
 def test_only_a_router_with_freebsds_arp_has_the_daemon(tmp_path: Path) -> None:
-    nowhere = Path("/nowhere")
-    binaries = Binaries(
-        kube=nowhere,
-        cilium_bgp=nowhere,
-        cilium_operator=nowhere,
-        node_agent=nowhere,
-        lablet=Path("/lablet"),
-        seed=nowhere,
-        provenance={},
-    )
-    processes = {one.name: one for one in plan._arp(TOPOLOGY, binaries, tmp_path)}
+    processes = {one.name: one for one in plan_routers.arp(TOPOLOGY, Path("/lablet"), tmp_path)}
     assert set(processes) == {"freebsd/arp-freebsd", "worker1/announce", "worker2/announce"}
     argv = processes["freebsd/arp-freebsd"].argv
     assert argv[:3] == ("/lablet", "arp-freebsd", "--time-scale=0.02")
@@ -242,9 +231,9 @@ def test_only_a_router_with_freebsds_arp_has_the_daemon(tmp_path: Path) -> None:
 
 
 def test_every_mac_has_its_host() -> None:
-    macs = plan.hosts_by_mac(TOPOLOGY)
+    macs = wiring.hosts_by_mac(TOPOLOGY)
     assert sorted(macs.values()) == sorted([*TOPOLOGY.routers] * 2 + [*TOPOLOGY.nodes, *TOPOLOGY.clients])
-    ports = {port.mac: port.namespace for port in plan._interfaces(TOPOLOGY)}
+    ports = {port.mac: port.namespace for port in wiring.interfaces(TOPOLOGY)}
     assert macs.items() <= ports.items()
 
 

@@ -124,6 +124,15 @@ def test_an_update_between_speakers_of_two_octets() -> None:
     assert bgp_message.parse_update(update_body(attributes=path, announced=POOL), asn_size=2).as_path == (64513, 23456)
 
 
+def test_a_stale_path_has_two_octets_and_nobody_says_so() -> None:
+    """FRR 8.4 while the peer restarts: what had four octets before has two now, in the same table dump."""
+    path = attribute(2, struct.pack("!BBHH", 2, 2, 64513, 23456))
+    assert bgp_message.parse_update(update_body(attributes=path, announced=POOL), asn_size=4).as_path == (64513, 23456)
+    cut_off = attribute(2, struct.pack("!BBH", 2, 2, 64513))
+    with pytest.raises(MalformedMessage, match="ends too early"):
+        bgp_message.parse_update(update_body(attributes=cut_off, announced=POOL))
+
+
 def test_ipv6_routes_are_in_attributes() -> None:
     hops = address("fd00::2") + address("fe80::2")
     reach = struct.pack("!HBB", 2, 1, len(hops)) + hops + b"\0" + b"\x80" + address("fd01::1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +139,22 @@ def test_a_port_scan_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen.forgotten >= 1800
     kept = max(seen.streams.values(), key=lambda stream: stream.count)
     assert (kept.count, kept.key[5]) == (2000, GAME)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """What is in memory at once is a piece of the file and what is known of its streams."""
+    frame = data.ethernet(NODE1, ROUTER, data.udp(CLIENT, 40001, VIP, GAME, size=200))
+    peaks = []
+    for pieces in (2, 6):
+        file = tmp_path / "big.pcap"
+        file.write_bytes(data.pcap([(START + n * 1_000_000, frame) for n in range(pieces * CHUNK // len(frame))]))
+        tracemalloc.start()
+        seen = scan(Capture(file).read(), longer_than=SECOND)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert only(seen).count == pieces * CHUNK // len(frame)
+    assert peaks[1] < 1.2 * peaks[0]
+    assert peaks[1] < 8 * CHUNK
 
 
 # -- files that are not what they should be -----------------------------------------------------------------

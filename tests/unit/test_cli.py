@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 
 from harness import cli
-from harness.backends.netns.registry import LabInfo
+from harness.backends.registry import LabInfo
 from harness.commands import common, hosts, labs
 from harness.errors import LabError, UserError
 
@@ -49,7 +49,10 @@ def run() -> Iterator[Path]:
         (["graph"], "lblab: no lab is running (lblab up topologies/small.yaml)"),
         (["up", "nowhere.yaml"], "lblab: nowhere.yaml: cannot be read: No such file or directory"),
         (["graph", "nowhere.yaml"], "lblab: nowhere.yaml: cannot be read: No such file or directory"),
-        (["up", SMALL, "--backend", "kind"], "lblab: the backend 'kind' is not there yet (use netns)"),
+        (["up", SMALL, "--backend", "xen"], "lblab: there is no backend 'xen' (there are: netns, kind)"),
+        (["up", SMALL, "--backend", "kind", "--frr-version", "x"], 'lblab: "x" is not an FRR version'),
+        (["images", "load", "nowhere.tar"], "lblab: "),
+        (["conform", "scenarios/nowhere.py"], "lblab: there is no scenarios/nowhere.py here"),
         (["build", "nonsense"], "lblab: 'nonsense' is nothing that can be built (one of kube,"),
         (["graph", SMALL, "-o", "/proc/nowhere"], "lblab: /proc/nowhere: the drawing cannot be written: "),
     ],

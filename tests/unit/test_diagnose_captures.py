@@ -102,3 +102,16 @@ def test_nothing_happened(tmp_path: Path) -> None:
     seen = load(Given([file]))
     assert len(seen.flows) == 5
     assert diagnose(seen) == ()
+
+
+def test_a_players_machine_hears_that_the_router_finds_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "client.pcap"
+    file.write_bytes(data.pcap(data.at_the_client()))
+    (found,) = diagnose(load(Given([file])))
+    assert found.mechanism is Mechanism.ARP_UNANSWERED
+    assert "no host" in found.ranking[0].evidence[0]
+    # nothing is concluded of what is not to be seen there
+    file.write_bytes(data.pcap([each for each in data.at_the_client() if each[1][23] != 1]))
+    (silent,) = diagnose(load(Given([file])))
+    assert silent.mechanism is None
+    assert len(silent.possible) > 3

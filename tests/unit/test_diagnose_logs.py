@@ -10,7 +10,7 @@ import capture_data as data
 import pytest
 from capture_data import SECOND, START, Scene
 
-from harness.diagnose import kubectl, router_log
+from harness.diagnose import kubectl, logs
 from harness.diagnose.decide import diagnose
 from harness.diagnose.load import Given, load
 from harness.diagnose.observed import Sees, What
@@ -36,10 +36,12 @@ def moved(at: str, before: str, after: str) -> str:
         ("igb1: link state changed to DOWN", What.LINK_DOWN, "igb1"),
         ("bgpd[1]: %ADJCHANGE: neighbor 192.168.130.151(worker1) in vrf default Up", What.PEER_UP, "192.168.130.151"),
         ("bgpd[1]: %ADJCHANGE: neighbor 192.168.130.151 in vrf default Down x", What.PEER_DOWN, "192.168.130.151"),
+        ('{"level":"info","msg":"memberlist: Suspect node1 has failed, no acks received"}', What.SUSPECTED, "node1"),
+        ("memberlist: Marking node1 as failed, suspect timeout reached", What.SUSPECTED, "node1"),
     ],
 )
 def test_sentences_of_a_router(line: str, what: What, about: str) -> None:
-    seen = router_log.observe([f"2024-03-12T12:00:01+00:00 opnsense kernel: {line}\n"], "log", NOON)
+    seen = logs.observe([f"2024-03-12T12:00:01+00:00 opnsense kernel: {line}\n"], "log", NOON)
     (sign,) = seen.signs
     assert (sign.what, sign.about, sign.at) == (what, about, NOON + SECOND)
     assert seen.problems == []
@@ -47,18 +49,18 @@ def test_sentences_of_a_router(line: str, what: What, about: str) -> None:
 
 def test_stamps_without_year_or_zone() -> None:
     new_year = int(datetime(2025, 1, 1, 0, 10).timestamp()) * SECOND  # local, as the log is
-    at, zone = router_log.stamp("Dec 31 23:59:59 opnsense kernel: ...", new_year)
+    at, zone = logs.stamp("Dec 31 23:59:59 opnsense kernel: ...", new_year)
     assert at is not None
     assert (new_year - at, zone) == (601 * SECOND, False)
-    assert router_log.stamp("no stamp at all", NOON) == (None, False)
-    seen = router_log.observe(
+    assert logs.stamp("no stamp at all", NOON) == (None, False)
+    seen = logs.observe(
         [f"Mar 12 12:00:00 opnsense kernel: arp: {data.VIP} moved from {data.NODE1} to {data.NODE2} on x"], "log", NOON
     )
     assert "no time zone" in seen.problems[0]
 
 
 def test_a_log_that_says_nothing(tmp_path: Path) -> None:
-    seen = router_log.observe(["2024-03-12T12:00:00Z dhcpd: DHCPACK\n"], "system.log", NOON)
+    seen = logs.observe(["2024-03-12T12:00:00Z dhcpd: DHCPACK\n"], "system.log", NOON)
     assert "no line of it is about ARP" in seen.problems[0]
 
 
@@ -71,7 +73,7 @@ def test_a_router_log_alone_tells_visits(tmp_path: Path) -> None:
         lines.append(moved(f"{12 + minute // 60}:{minute % 60:02}:00", data.NODE1, data.NODE2))
         lines.append(moved(f"{12 + minute // 60}:{minute % 60:02}:30", data.NODE2, data.NODE1))
     file.write_text("".join(lines))
-    (found,) = diagnose(load(Given([], router_logs=[file])))
+    (found,) = diagnose(load(Given([], logs=[file])))
     assert found.address == data.VIP
     assert [round(each.episode.length / SECOND) for each in found.findings] == [30] * 4
     assert found.period is not None
@@ -126,7 +128,7 @@ def test_what_kubectl_tells() -> None:
     assert told == [(1, What.LEADER), (2, What.ENDED), (3, What.NODE_DOWN), (5, What.LEASE)]
     assert "OOMKilled" in seen.signs[1].text
     assert seen.node_addresses == {"192.168.130.151": "a"}
-    assert seen.sees == {Sees.LEASES, Sees.METALLB, Sees.RESTARTS}
+    assert seen.sees == {Sees.LEASES, Sees.METALLB}
 
 
 def test_kubectl_as_yaml_and_what_is_none(tmp_path: Path) -> None:
@@ -176,6 +178,9 @@ def test_the_report_names_evidence_and_what_to_record(tmp_path: Path) -> None:
     assert "It cannot be told from this recording." in text
     assert f"tcpdump -ni INTERFACE -s 192 -w nodes.pcap 'host {data.VIP} or arp or icmp'" in text
     assert "did the router begin to send to another MAC when it ended? yes" in text
+    page = report.html(seen, found)
+    assert "it cannot be told" in page
+    assert "to send to another MAC when it ended?" in page
     facts = json.loads(json.dumps(report.facts(seen, found)))
     (one,) = facts["addresses"]
     assert one["mechanism"] is None

@@ -37,6 +37,7 @@ def test_a_machine_without_unshare_or_docker_is_examined_too(monkeypatch: pytest
     assert not checks["unshare"].ok
     assert checks["unshare"].remedy == "apt-get install util-linux"
     assert (checks["Docker"].ok, checks["Docker"].found) == (False, "not installed")
+    assert checks["kind"].fallback
 
 
 def test_an_examination_covers_the_ladder() -> None:

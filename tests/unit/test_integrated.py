@@ -161,7 +161,7 @@ def test_a_run_folder_that_is_too_long_for_sockets_is_refused() -> None:
 
 def test_frrs_groups_are_gid_0_and_others_stay() -> None:
     needs = lab_needs(Path("/lab"), "root:x:0:\nfrrvty:x:106:frr\nfrr:x:107:\nusers:x:100:\n")
-    assert needs.files[Path("/lab/group")] == "root:x:0:\nusers:x:100:\nfrrvty:x:0:\nfrr:x:0:\n"
+    assert needs.files[Path("/lab/group")] == "root:x:0:\nusers:x:100:\nfrrvty:x:0:root\nfrr:x:0:root\n"
     assert [(mount.kind, str(mount.target)) for mount in needs.mounts] == [
         ("bind", "/etc/group"),
         ("bind", "/etc/frr"),
@@ -173,7 +173,7 @@ def test_frrs_groups_are_gid_0_and_others_stay() -> None:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder in which this machine's FRR is looked for."""
-    monkeypatch.setattr(daemons_module, "_FOLDERS", ("/nowhere", str(tmp_path)))
+    monkeypatch.setattr(daemons_module, "FOLDERS", ("/nowhere", str(tmp_path)))
     installed.cache_clear()
     yield tmp_path
     installed.cache_clear()

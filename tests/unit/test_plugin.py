@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import results_data as data
 
+from harness.testing import junit
 from harness.timeline import journal
 
 pytest_plugins = ["pytester"]
@@ -197,7 +199,6 @@ def test_b(lab): pass
         (["--cilium-version", "9.9.9"], "ERROR: Cilium 9.9.9 is not a version that lblab knows"),
         (["--topology", "nowhere"], "ERROR: there is no topology 'nowhere' (looked for */topologies/nowhere.yaml)"),
         (["--manifests", "nowhere"], "ERROR: nowhere: there is no such file or folder"),
-        (["--lab-backend", "kind"], "ERROR: the kind backend is not built yet*"),
         (["--lab-results", "/proc/nowhere/x"], "ERROR: /proc/nowhere/x: the results cannot be written*"),
     ],
 )
@@ -304,6 +305,52 @@ def test_every_scenario_is_a_json_line_with_its_lab(project: pytest.Pytester, wo
     assert 'name="lab.backend" value="netns"' in xml
     assert '<testsuite name="pytest"' in xml
     assert xml.index('name="lab.cilium_version"') < xml.index("<testcase"), "a property of the whole suite"
+    assert 'name="lab.stand_in" value="a stand-in"' in xml
+    started = next(line for line in records(project) if line["kind"] == "run")
+    assert {"--lab-results", "junit.xml", *workers} <= set(started["arguments"])
+    assert started["machine"]["cores"] >= 1
+    assert records(project)[0] == started, "the first line"
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_a_page_and_the_history_are_kept_when_asked_for(project: pytest.Pytester, workers: list[str]) -> None:
+    if workers:
+        pytest.importorskip("xdist")
+    result = run(project, SCENARIOS, "--lab-html", "out.html", "--lab-history", "kept/history.jsonl", *workers)
+    result.stdout.re_match_lines([r"4 results added to .*kept/history\.jsonl", r"report: .*out\.html"])
+    page = (project.path / "out.html").read_text()
+    assert "1 of 3 scenarios failed" in page
+    assert "within the scenario" in page, "the timelines are in it"
+    assert {line["kind"] for line in records(project)} == {"run", "lab", "scenario"}, "results stand beside the page"
+    history = (project.path / "kept" / "history.jsonl").read_text().splitlines()
+    assert {json.loads(line)["scenario"].partition("::")[2]: json.loads(line)["outcome"] for line in history} == {
+        "test_pass": "passed",
+        "test_fail": "failed",
+        "test_skip": "skipped",
+        "test_xfail": "xfailed",
+    }
+
+
+def test_the_history_alone_leaves_nothing_else(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LBLAB_HISTORY", str(project.path / "history.jsonl"))
+    monkeypatch.setenv("TMPDIR", str(project.mkdir("tmp")))
+    run(project, "def test_a(lab, record_property): record_property('route_ms', 7)\n")
+    [line] = [json.loads(line) for line in (project.path / "history.jsonl").read_text().splitlines()]
+    assert line["figures"] == {"route_ms": {"ms": [7.0], "resolution_ms": 0.0, "trusted": True}}
+    assert list((project.path / "tmp").glob("lblab-*")) == []
+    assert list(project.path.glob("*.timelines")) == []
+
+
+def test_figures_are_properties_of_the_junit_report() -> None:
+    told = dict(junit.of_figures([data.measured("client", 12.5), data.measured("client", 9000, verdict="failed")]))
+    assert told == {
+        "lab.outage_ms.client": "12.5",
+        "lab.outage_ms.client.low": "12.5",
+        "lab.outage_ms.client.high": "12.5",
+        "lab.predicted_ms.client.low": "0.0",
+        "lab.predicted_ms.client.high": "100.0",
+        "lab.verdict.client": "failed",
+    }
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]])

@@ -110,12 +110,13 @@ def test_the_summary_is_worst_first_and_groups_labs_and_reasons() -> None:
         Outcome("scenarios/failover/test_a.py::c", "skipped", 0.0, "no netem here"),
         Outcome("scenarios/failover/test_a.py::d", "failed", 2.5),
     ]
-    lab = {"topology": "small", "backend": "netns", "cilium_version": "1.18.0", "provenance": "abc", "stand_ins": ["x"]}
+    lab = {"topology": "small", "backend": "netns", "cilium_version": "9.9.9", "provenance": "abc", "stand_ins": ["x"]}
     lines = summarise(outcomes, [{**lab, "up_seconds": 5.04}, {**lab, "up_seconds": 6.0}])
     assert [(line.text, line.colour) for line in lines] == [
         ("failover  1 failed, 2 skipped in 2.5 s", "red"),
         ("lag       1 passed in 1.0 s", "green"),
         ("skipped 2: no netem here", "yellow"),
-        ("small on netns: Cilium 1.18.0, programs abc; 2 labs, each up in 5.0, 6.0 s", None),
+        ("small on netns: Cilium 9.9.9, programs abc; 2 labs, each up in 5.0, 6.0 s", None),
+        ("embedded figures: Cilium 9.9.9: not confirmed on kind (lblab conform --cilium-version 9.9.9)", None),
         ("stand-in: x", None),
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.netns import registry
+from harness.backends import registry
 from harness.errors import LabError
 
 

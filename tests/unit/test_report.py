@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from harness.doctor import Check
+from harness.check import Check
 from harness.report import doctor, graph, status
 from harness.status import (
     BackendStatus,

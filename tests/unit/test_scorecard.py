@@ -13,9 +13,12 @@ from harness.cilium import api, semver
 from harness.errors import UserError
 from harness.metallb.election import leader
 from harness.report import scorecard as report
+from harness.scorecard import saved
 from harness.scorecard.model import CILIUM_BGP, CILIUM_BGP_GR, CILIUM_L2, COLUMNS, METALLB_L2, Cell, Row, Run, Score
 from harness.scorecard.site import l2_policy, write
 from harness.testing import score as at_the_end
+from harness.timeline import journal
+from harness.timeline.event import FAULT, Event
 from harness.topology import load
 from harness.verdict.predict import Prediction
 
@@ -78,8 +81,8 @@ def test_a_cell_that_parts_from_its_prediction_says_so() -> None:
 
 
 def test_the_table_and_the_page(tmp_path: Path) -> None:
-    (tmp_path / "timelines").mkdir()
-    (tmp_path / "timelines/silent-1.svg").write_text("<svg><text>what happened</text></svg>")
+    fault = Event(1, "fault", FAULT, "worker1", "what happened", 1)
+    journal.save(tmp_path / "timelines/silent-1.jsonl", [fault])
     kept = Cell([run(9000, timeline="timelines/silent-1.jsonl")])
     score = Score([Row("silent", "node dies <silently>", {CILIUM_BGP_GR: kept, CILIUM_BGP: cell(2500)})], CONDITIONS)
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
@@ -91,10 +94,27 @@ def test_the_table_and_the_page(tmp_path: Path) -> None:
     page = report.html(score, tmp_path)
     assert "node dies &lt;silently&gt;" in page
     assert "what happened" in page
-    assert "http" not in page.replace("http-equiv", ""), "the page needs nothing else"
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", ""), "the page needs nothing else"
     facts = score.facts()
     assert json.loads(json.dumps(facts)) == facts
     assert facts["rows"][0]["cells"]["cilium-bgp-gr"]["ratio"] == 3.6
+
+
+def test_a_saved_scorecard_is_read_back_whole(tmp_path: Path) -> None:
+    predicted = Prediction(5, 6, 7, "formula", "source")
+    rows = [Row("silent", "node dies", {CILIUM_BGP_GR: cell(9000, 9100, prediction=predicted), METALLB_L2: cell(0)})]
+    facts = Score(rows, CONDITIONS).facts()
+    file = tmp_path / "score.json"
+    file.write_text(json.dumps(facts))
+    assert saved.load(file).facts() == facts
+
+
+@pytest.mark.parametrize("text", ["nothing", "[]", '{"kind": "gate"}', '{"kind": "scorecard", "rows": [{}]}'])
+def test_what_is_no_scorecard_is_one_sentence(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "score.json"
+    file.write_text(text)
+    with pytest.raises(UserError, match=r"JSON|scorecard"):
+        saved.load(file)
 
 
 @pytest.mark.parametrize("name", ["small", "failover", "blog"])

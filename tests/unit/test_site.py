@@ -8,6 +8,7 @@ import pytest
 from test_config_xml import BLOG_XML
 
 from harness import topology
+from harness.cli import app
 from harness.errors import UserError
 from harness.lag.mechanisms import Mechanism
 from harness.report import site as report
@@ -15,6 +16,7 @@ from harness.site import draw
 from harness.site.exposure import Exposure, exposures, notes
 from harness.site.model import Site
 from harness.site.read import read
+from harness.site.run import COURSES, Result
 
 ROUTER = """<?xml version="1.0"?>
 <opnsense>
@@ -159,6 +161,14 @@ def test_what_is_not_understood_is_named(tmp_path: Path) -> None:
     assert "1 VLANs" in text
 
 
+def test_an_object_that_is_not_as_its_kind_is_left_out(tmp_path: Path) -> None:
+    odd = "apiVersion: cilium.io/v2\nkind: CiliumLoadBalancerIPPool\nmetadata: {name: x}\nspec: {blocks: [oops]}\n"
+    peer = "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: p}\nspec: {holdTime: 3m30s}\n"
+    found = site(tmp_path, odd, peer)
+    assert "0.yaml:2: CiliumLoadBalancerIPPool/x is not as its kind has it" in found.unknown[0]
+    assert found.hold_seconds == 210
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -221,3 +231,46 @@ def test_the_lab_of_the_guide(tmp_path: Path) -> None:
 def test_a_router_that_tells_of_no_node_network(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none for nodes"):
         drawn(tmp_path, METALLB, router=ROUTER.replace("192.168.130.1<", "10.0.0.1<"))
+
+
+def test_a_site_without_udp_gets_a_port_for_probes(tmp_path: Path) -> None:
+    _, made = drawn(tmp_path, METALLB, GAME.replace("protocol: UDP", "protocol: TCP"))
+    service = next(each for each in made.objects if each["kind"] == "Service")
+    assert [port["protocol"] for port in service["spec"]["ports"]] == ["TCP", "UDP"]
+    assert any("no service has one for probes" in change for change in made.changes)
+
+
+def test_what_a_lab_of_it_showed_is_told(tmp_path: Path) -> None:
+    found = site(tmp_path, METALLB, GAME)
+    results = [
+        Result(Mechanism.SPEAKER_STALL, "games/ark", 0, 0, 2, ("node1", "node1"), Mechanism.SPEAKER_STALL),
+        Result(Mechanism.LINK_FLAP, "games/ark", 6020.0, 602, 1, ("node1", "node2")),
+        Result(Mechanism.LEASE_LOST, "games/ark", problem="no API server"),
+    ]
+    text = report.render(found, exposures(found), [], results)
+    assert "speaker-stall: nothing lost, 2 moves of the router's entry (games/ark, with node1 before and after" in text
+    assert "link-flap: longest gap 6.02 s, 602 packets lost" in text
+    assert "node1 before, node2 after" in text
+    assert "lease-lost: could not be run: no API server" in text
+    assert report.facts(found, exposures(found), [], results)["lab"][1]["longest_gap_ms"] == 6020.0
+
+
+def test_courses_are_of_mechanisms_that_a_site_can_be_open_to() -> None:
+    assert Mechanism.TWO_ANNOUNCERS in COURSES
+    assert COURSES[Mechanism.TWO_ANNOUNCERS].fault is None, "a site does this by itself"
+    for mechanism, course in COURSES.items():
+        if course.fault is not None:
+            assert course.fault("node1", "192.168.130.105").name, mechanism
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "which manifests"),
+        (["--manifests", "x", "--run"], "needs its router"),
+        (["--manifests", "x"], "no such file"),
+    ],
+)
+def test_the_command_refuses_with_one_sentence(arguments: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        app(["lag", *arguments], standalone_mode=False)

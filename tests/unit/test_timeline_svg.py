@@ -9,7 +9,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from harness.timeline import event, svg
+from harness.timeline import event, palette, svg
+from harness.timeline.choice import foremost, together
 from harness.timeline.event import Event
 from harness.timeline.outages import events as outage_events
 from harness.timeline.spans import spans
@@ -96,6 +97,58 @@ def test_text_is_escaped_and_the_picture_needs_nothing_else() -> None:
 def test_a_timeline_of_nothing_and_of_one_moment() -> None:
     ET.fromstring(svg.render(Timeline([])))
     ET.fromstring(svg.render(Timeline([make(5, event.FAULT, "killed")])))
+
+
+def test_a_picture_for_a_page_has_no_style_of_its_own_and_no_tooltips() -> None:
+    drawn = svg.embed(crowd(30, 4), title="a <page>", width=1040, most=30)
+    root = ET.fromstring(drawn)
+    assert root.find(f"{SVG}style") is None
+    assert [title.text for title in root.iter(f"{SVG}title")] == ["a <page>"]
+    assert not re.search(r"#[0-9a-f]{6}", drawn), "its colours are the page's"
+    used = set(re.findall(r'class="([^"]+)"', drawn)) - {"timeline", "mark bar"}
+    assert all(f".{name}" in palette.SHEET for name in used), used
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_labels_bars_cover_nothing_and_everything_stays_in_the_picture(seed: int) -> None:
+    down = [make(at, event.PEER_DOWN, "x", f"r{at % 3}", peer_name="w") for at in range(0, 400, 100)]
+    up = [make(at + 50, event.PEER_UP, "x", f"r{at % 3}", peer_name="w") for at in range(0, 400, 100)]
+    root = ET.fromstring(
+        svg.embed(Timeline([*crowd(60, seed), *down, *up]), title="", width=360, most=60, labels=False)
+    )
+    assert {text.get("class") for text in root.iter(f"{SVG}text")} == {"lane", "tick"}
+    bars = [bar for bar in root.iter(f"{SVG}rect") if "bar" in str(bar.get("class"))]
+    assert bars
+    spans = [(float(bar.get("x", 0)), float(bar.get("width", 0)), bar.get("y")) for bar in bars]
+    for (x, width, y), (other, _, row) in itertools.combinations(sorted(spans), 2):
+        assert y != row or other >= x + width - 2
+    assert all(0 <= float(dot.get("cx", -1)) <= 360 for dot in root.iter(f"{SVG}circle"))
+
+
+def test_faults_and_outages_stay_when_a_picture_is_small() -> None:
+    first, last = make(0, event.FAULT, "killed"), make(9000, event.OUTAGE_END, "back", begin_ns=0, end_ns=9000 * MS)
+    near, far = make(10, event.PEER_DOWN, "near"), make(5000, event.PEER_DOWN, "far")
+    logs = [make(n, event.LOG, f"line {n}", f"p{n}") for n in range(1, 50)]
+    chosen, left_out = foremost(Timeline([first, last, near, far, *logs]), 3)
+    assert [each.text for each in chosen] == ["killed", "near", "back"]
+    assert left_out == 50
+
+
+def flow(number: int, begin: float, end: float) -> list[Event]:
+    facts = {"begin_ns": int(begin * MS), "end_ns": int(end * MS), "lost": 5}
+    return [
+        make(begin, event.OUTAGE_BEGIN, f"c, flow {number}", "c", **facts),
+        make(end, event.OUTAGE_END, f"c, flow {number}", "c", **facts),
+    ]
+
+
+def test_flows_are_told_of_together_when_they_begin_or_end_together() -> None:
+    events = sorted([*flow(1, 0, 1000), *flow(2, 20, 1040), *flow(3, 500, 1050)], key=lambda each: each.at_ns)
+    begin, later, end = together(events)
+    assert begin.text == "c, 2 flows: packets are lost"
+    assert (begin.data["begin_ns"], begin.data["end_ns"], begin.data["lost"]) == (0, 1040 * MS, 10)
+    assert later.text == "c, flow 3"
+    assert end.text == "c, 3 flows: back after 550 to 1020 ms, 15 packets lost"
 
 
 def an_outage(first_good: int | None) -> Outage:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import manifests, schema, topology
-from harness.backends.netns.plan import frr_config
+from harness.backends.netns.plan_routers import frr_config
 from harness.errors import UserError
 from harness.peers import check_peers, peers_of
 from harness.topology import Topology

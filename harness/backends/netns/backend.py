@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -15,18 +14,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.backends.base import Impairment, ProcessState, Stamp, Where
-from harness.backends.netns import cpu, credentials, plan, registry
-from harness.backends.netns.host import FAILURE_FILE, LEAVE, LOCK_FILE, LOG_FOLDER, SOCKET_FILE, SPEC_FILE
-from harness.backends.netns.registry import LabInfo
+from harness.backends import registry
+from harness.backends.hosted import HostedBackend
+from harness.backends.netns import cpu, credentials, ending, plan, plan_routers, wiring
+from harness.backends.netns.host import FAILURE_FILE, SOCKET_FILE, SPEC_FILE
 from harness.backends.netns.rpc import Client
-from harness.binaries import Binaries
+from harness.backends.netns.spec import LOG_FOLDER
+from harness.backends.registry import LEAVE, LOCK_FILE, LabInfo
+from harness.backends.request import Request
+from harness.binaries import Binaries, ensure
+from harness.cluster import Cluster
 from harness.errors import LabError, MissingCapability
+from harness.metallb import install as metallb
 from harness.topology import Topology, load
 from harness.wait import until
 
 #: Seconds for the lab host to answer; it takes 0.1 s on an idle machine.
 _HOST_WITHIN = 20.0
+#: Seconds for a version's CRDs to be registered; 1.20 looks once a second for each of them (design.md).
+_REGISTERED_WITHIN = 60.0
 #: Seconds for the kernel to end every process of a lab.
 _GONE_WITHIN = 10.0
 
@@ -52,25 +58,24 @@ def stand_ins(topology: Topology) -> list[str]:
     return found
 
 
-class NetnsBackend:
+class NetnsBackend(HostedBackend):
     """One embedded lab."""
 
     kind = "netns"
+    comes_up_within = 60.0
+    #: A session that a scenario took down comes back after GoBGP's idle hold and connect delay (facts/cilium.md 3.3), a
+    #: pod after its readiness probe.
+    comes_back_within = 30.0
+    #: The BGP control plane alone: "controller running" after 10 ms (shared/design.md).
+    agent_starts = (0.0, 1.0)
+    #: lblab's own agent stands in for it.
+    kubelet = "node-agent"
 
     def __init__(self, info: LabInfo, topology: Topology, owner: int | None = None) -> None:
-        self.name = info.name
-        self.topology = topology
-        self.folder = Path(info.folder)
-        self.kubeconfig = self.folder / "kubeconfig"
-        self.cilium_version = info.cilium_version
-        self.metallb_version = info.metallb_version
-        self.provenance: Mapping[str, Any] = info.provenance
-        self.stand_ins: Sequence[str] = info.stand_ins
-        self.stages: Mapping[str, float] = info.stages
-        self.lablet = Path(info.lablet)
+        super().__init__(info, topology)
         self._pid = info.pid
         self._owner = owner
-        self._rpc = Client(self.folder / SOCKET_FILE)
+        self._metallb_crds: list[dict[str, Any]] = []
 
     # -- making and finding -----------------------------------------------------------------------------------------
 
@@ -85,6 +90,7 @@ class NetnsBackend:
         cilium_version: str,
         owned: bool,
         progress: Callable[[str], None] = lambda _: None,
+        metallb_crds: Sequence[dict[str, Any]] = (),
     ) -> NetnsBackend:
         """Bring a lab up: namespaces, links, FRR, Kubernetes, Cilium; the user's manifests are not applied yet.
 
@@ -96,6 +102,7 @@ class NetnsBackend:
             cilium_version: The Cilium version that `binaries` holds.
             owned: End the lab when this process ends; otherwise it stays until it is closed by name.
             progress: Told each stage.
+            metallb_crds: MetalLB's CustomResourceDefinitions, for a lab that runs it.
 
         Raises:
             UserError: when the name is taken.
@@ -142,23 +149,46 @@ class NetnsBackend:
             metallb_version=binaries.metallb.version if binaries.metallb else None,
         )
         registry.write(info)
-        return cls(info, topology, owner_write)
+        made = cls(info, topology, owner_write)
+        made._metallb_crds = list(metallb_crds)
+        return made
 
     @classmethod
-    def attach(cls, name: str) -> NetnsBackend:
-        """Use a lab that another process brought up.
-
-        Raises:
-            LabError: when no lab of that name runs.
-        """
-        folder = registry.root() / name
-        try:
-            info = registry.read(folder)
-        except FileNotFoundError:
-            names = [lab.name for lab in registry.running()]
-            raise LabError(f"no lab named '{name}' is running", hint=f"running: {', '.join(names) or 'none'}") from None
+    def of(cls, info: LabInfo) -> NetnsBackend:
+        """Use a lab that another process brought up."""
         topology = load(Path(info.topology))
         return cls(info, topology.model_copy(update={"time_scale": info.time_scale}))
+
+    def fits(self, request: Request) -> bool:
+        """Nothing of an embedded lab is worth keeping: another one is up in seconds."""
+        return False
+
+    def take_over(self, request: Request) -> NetnsBackend:
+        """Never done."""
+        raise LabError(f"an embedded lab does not become {request.name}")
+
+    def prepare(self, cluster: Cluster, progress: Callable[[str], None]) -> None:
+        """Start MetalLB, where the lab has it: its programs look for kinds and objects that must be there first."""
+        if self.metallb_version is not None:
+            progress("MetalLB")
+            metallb.install(self, cluster, self._metallb_crds)
+
+    def adapt(self, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """Objects go to the API server as they are: the node agents make each pod one of lblab's servers."""
+        return dict(obj)
+
+    def pod_of(self, process: str) -> str:
+        """Components of an embedded lab are no pods.
+
+        Raises:
+            MissingCapability: always.
+        """
+        raise MissingCapability(f"in an embedded lab {process} is a process, not a pod", hint="--lab-backend kind")
+
+    @property
+    def announces_by_l2(self) -> bool:
+        """Whether its agents run with Cilium's L2 announcements."""
+        return any(name.endswith("/l2-responder") for name in self.processes())
 
     def cpu_times(self) -> dict[int, int]:
         """CPU time of each process of the lab and of the run that uses it, in clock ticks by PID."""
@@ -182,43 +212,9 @@ class NetnsBackend:
             target += ["--user", "--preserve-credentials"]
         return [*target, "--", *argv]
 
-    def exec(
-        self, host: str, argv: Sequence[str], *, stdin: str | None = None, within: float = 30
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command in a host's network and wait for it."""
-        try:
-            return subprocess.run(
-                self.argv(host, argv), input=stdin, capture_output=True, text=True, timeout=within, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise LabError(f"{argv[0]} on {host} did not end within {within:g} s") from error
-
-    def socket(
-        self, host: str, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0
-    ) -> socket.socket:
-        """A socket that lives in a host's network and is used by this process."""
-        descriptor = self._rpc.descriptor("socket", namespace=host, family=family, type=kind, protocol=protocol)
-        return socket.socket(fileno=descriptor)
-
-    def vty_folder(self, router: str) -> Path:
-        """Where the UNIX sockets of a router's FRR daemons are."""
-        return plan.frr_folder(self.folder, router)
-
-    def arp_socket(self, router: str) -> Path:
-        """Where the ARP daemon of a router with FreeBSD's ARP answers."""
-        return plan.arp_socket(self.folder, router)
-
-    def announcer_socket(self, node: str) -> Path:
-        """Where a node's announcer takes commands, while it runs."""
-        return plan.announcer_socket(self.folder, node)
-
-    def hosts_by_mac(self) -> Mapping[str, str]:
-        """Routers, nodes and clients by the MACs of their interfaces."""
-        return plan.hosts_by_mac(self.topology)
-
     def node_agent(self, node: str, request: dict[str, Any]) -> Any:
         """Ask a node's agent about its pods; one JSON line each way."""
-        return _ask(f"{node}'s node agent", plan.node_folder(self.folder, node) / "node-agent.sock", request)
+        return _ask(f"{node}'s node agent", plan_routers.node_folder(self.folder, node) / "node-agent.sock", request)
 
     def l2_responder(self, node: str) -> dict[str, Any]:
         """What the stand-in for Cilium's L2 responder on a node holds: entries, answers given, sign of life."""
@@ -229,72 +225,29 @@ class NetnsBackend:
 
     # -- processes --------------------------------------------------------------------------------------------------
 
-    def processes(self) -> dict[str, ProcessState]:
-        """Every daemon of the lab by its name."""
-        fields = ("name", "pid", "started_ns", "ready_ns", "ended_ns", "exit_code")
-        return {
-            row["name"]: ProcessState(**{field: row[field] for field in fields}, log=Path(row["log"]))
-            for row in self._rpc.call("processes")
-        }
+    def replace(self, process: str, version: str) -> None:
+        """Let one of Cilium's processes be of another Cilium version from its next start on.
 
-    def signal(self, process: str, number: int) -> int:
-        """Send a signal; returns when the kernel took it, monotonic nanoseconds."""
-        return int(self._rpc.call("signal", name=process, signal=int(number))["at_ns"])
-
-    def record(self) -> None:
-        """Start the processes that make the timeline; returns when they record."""
-        for process in (plan.OBSERVER, plan.RECORDER):
-            self.start(process)
-
-    def start(self, process: str) -> int:
-        """Start a process that has ended and wait until it is ready; returns when it was started."""
-        return int(self._rpc.call("start", name=process)["at_ns"])
-
-    def wait_ended(self, process: str, within: float) -> int:
-        """Wait until a process has ended; returns when it did."""
-        return int(self._rpc.call("wait_ended", name=process, within=within)["at_ns"])
-
-    # -- faults -----------------------------------------------------------------------------------------------------
-
-    def set_link(self, host: str, network: str, up: bool, where: Where = "host") -> Stamp:
-        """Take a host's link to a network down, or up again."""
-        return _stamp(self._rpc.call("link", host=host, network=network, up=up, where=where))
-
-    def set_filter(self, host: str, name: str, rules: str | None) -> Stamp:
-        """Add chains to a host's packet filter (nftables, family inet) under a name, or remove them (None)."""
-        return _stamp(self._rpc.call("filter", host=host, name=name, rules=rules))
-
-    def impair(self, host: str, network: str, what: Impairment | None) -> Stamp:
-        """Lose or delay frames on a host's link, or stop doing so (None)."""
-        wanted = None if what is None else dataclasses.asdict(what)
-        return _stamp(self._rpc.call("impair", host=host, network=network, what=wanted))
-
-    def set_spanning_tree(self, network: str, forward_delay: float | None) -> Stamp:
-        """Let a network's bridge run spanning tree, or not (None)."""
-        return _stamp(self._rpc.call("spanning_tree", network=network, forward_delay=forward_delay))
-
-    def throttle(self, process: str, share: float | None) -> Stamp:
-        """Let a process run only for a share of the time (0 to 1), or always again (None)."""
-        return _stamp(self._rpc.call("throttle", name=process, share=share))
-
-    def forget(self, host: str) -> Stamp:
-        """Empty a host's kernel of packet filters, tracked connections and the routes of routing daemons."""
-        return _stamp(self._rpc.call("forget", host=host))
-
-    def kill_host(self, host: str) -> Stamp:
-        """End every process of a host at once (SIGKILL), its pods' too."""
-        return _stamp(self._rpc.call("kill_host", host=host))
-
-    def take_back(self) -> list[str]:
-        """Undo what faults have left changed: links, packet filters, stopped processes; says what there was."""
-        return list(self._rpc.call("take_back"))
+        A real operator registers its CRDs when it starts; here that is done beforehand, as when a lab is made.
+        """
+        binaries = ensure(version)
+        programs = {"cilium-agent": binaries.cilium_bgp, "cilium-operator": binaries.cilium_operator}
+        name = process.rpartition("/")[2]
+        if name not in programs:
+            raise LabError(f"{process} is none of Cilium's", hint=f"<host>/{' or <host>/'.join(programs)}")
+        if name == "cilium-operator":
+            register = [str(programs[name]), f"--kubeconfig={plan.inner_kubeconfig(self.folder)}", "--register-crds"]
+            done = self.exec(wiring.CONTROL_PLANE, register, within=_REGISTERED_WITHIN)
+            if done.returncode:
+                raise LabError(f"the CRDs of Cilium {version} cannot be registered: {done.stderr.strip()[-500:]}")
+        self._rpc.call("replace", name=process, program=str(programs[name]))
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """End the lab and remove everything it made; returns when nothing is left."""
         self._rpc.close()
-        registry.end(self.folder, self._pid, _GONE_WITHIN)
+        ending.end(self.folder, self._pid, _GONE_WITHIN)
         if self._owner is not None:
             os.close(self._owner)
             self._owner = None
@@ -313,10 +266,6 @@ def _ask(whom: str, path: Path, request: dict[str, Any]) -> Any:
     if isinstance(reply, dict) and reply.get("error"):
         raise LabError(f"{whom}: {reply['error']}")
     return reply
-
-
-def _stamp(answer: Mapping[str, Any]) -> Stamp:
-    return Stamp(int(answer["at_ns"]), int(answer["resolution_ns"]), str(answer["how"]))
 
 
 def _is_child(pid: int) -> bool:

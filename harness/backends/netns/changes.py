@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from harness.backends.netns.network import IFA_F_NODAD
 from harness.backends.netns.rpc import Operation
 from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Route
 from harness.backends.netns.throttle import Throttle
+from harness.errors import WaitTimeout
 from harness.wait import until
 
 #: Every packet filter of a fault is a table of its own whose name begins so.
@@ -29,6 +30,8 @@ TABLE = "lblab_fault_"
 _KILL_ROUNDS = 20
 #: Seconds for the kernel to end processes that were killed; it takes some 20 ms for Cilium's agent.
 _ENDED_WITHIN = 10.0
+#: Seconds that processes have when they are asked to end: `docker stop` waits 10 s.
+_ENDS_IN_ORDER_WITHIN = 10.0
 
 Stamp = dict[str, object]
 
@@ -54,6 +57,8 @@ class Changes:
             "spanning_tree": lambda r: (self.spanning_tree(r["network"], r["forward_delay"]), None),
             "forget": lambda r: (self.forget(r["host"]), None),
             "kill_host": lambda r: (self.kill_host(r["host"]), None),
+            "freeze": lambda r: (self.freeze(r["host"], r["on"]), None),
+            "end_host": lambda r: (self.end_host(r["host"], r["orderly"]), None),
             "throttle": lambda r: (self.throttle(r["name"], r["share"]), None),
             "take_back": lambda _: (self.take_back(), None),
         }
@@ -156,7 +161,7 @@ class Changes:
         with kernel_ops.timed() as interval:
             killed: set[int] = set()
             for _ in range(_KILL_ROUNDS):
-                found = _processes_in(self._namespaces(host)) - killed
+                found = self._processes(host) - killed
                 if not found:
                     break
                 for pid in found:
@@ -165,12 +170,48 @@ class Changes:
                 killed |= found
         until(
             f"the processes of {host} to end",
-            lambda: _processes_in(self._namespaces(host)) & killed,
+            lambda: self._processes(host) & killed,
             lambda left: not left,
             within=_ENDED_WITHIN,
             every=0.002,
         )
         return {**interval.stamp("SIGKILL taken by the kernel"), "processes": len(killed)}
+
+    def freeze(self, host: str, on: bool) -> Stamp:
+        """Keep every process of a host from running (SIGSTOP), or let all run again (SIGCONT)."""
+        number = signal.SIGSTOP if on else signal.SIGCONT
+        with kernel_ops.timed() as interval:
+            reached: set[int] = set()
+            for _ in range(_KILL_ROUNDS):
+                found = self._all(host) - reached
+                if not found:
+                    break
+                for pid in found:
+                    with contextlib.suppress(ProcessLookupError):  # it has just ended
+                        os.kill(pid, number)
+                reached |= found
+        self._remember(f"{host}'s processes stopped", None if not on else lambda: self.freeze(host, False))
+        return interval.stamp(f"{number.name} taken by the kernel")
+
+    def end_host(self, host: str, orderly: bool) -> Stamp:
+        """Turn a host off; what is orderly is asked to end (SIGTERM) before it is killed."""
+        with kernel_ops.timed() as interval:
+            if orderly:
+                for pid in self._processes(host):
+                    with contextlib.suppress(ProcessLookupError):  # it has just ended
+                        os.kill(pid, signal.SIGTERM)
+        if orderly:
+            with contextlib.suppress(WaitTimeout):  # who does not heed it is killed
+                until(
+                    f"{host} to end in order",
+                    lambda: self._processes(host),
+                    lambda left: not left,
+                    within=_ENDS_IN_ORDER_WITHIN,
+                    every=0.01,
+                )
+            self.kill_host(host)
+            return interval.stamp("SIGTERM taken by the kernel")
+        return self.kill_host(host)
 
     def throttle(self, name: str, share: float | None) -> Stamp:
         """Let a process run only for a share of the time, or always again (None)."""
@@ -181,6 +222,18 @@ class Changes:
                 self._throttles[name] = Throttle(lambda: self._pid_of(name), share)
         self._remember(f"{name} throttled", None if share is None else lambda: self.throttle(name, None))
         return interval.stamp("SIGSTOP and SIGCONT in turns")
+
+    def _processes(self, host: str) -> set[int]:
+        """The processes of a host, its pods' among them."""
+        return processes_in(self._namespaces(host))
+
+    def _all(self, host: str) -> set[int]:
+        """The processes of a host as they are to be stopped together."""
+        return self._processes(host)
+
+    def _stoppable(self) -> Iterable[int]:
+        """The processes that a fault may have stopped: all that this lab host sees."""
+        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
     def _namespaces(self, host: str) -> set[int]:
         """Inodes of a host's network namespace and, on a node, of its pods' (architecture.md: node-agent)."""
@@ -206,7 +259,7 @@ class Changes:
             left = list(reversed(self._back.items()))
         for _, back in left:
             back()
-        return [what for what, _ in left] + _resume_stopped()
+        return [what for what, _ in left] + _resume(self._stoppable())
 
 
 def _filter_of(host: str, name: str) -> str:
@@ -225,7 +278,8 @@ def _configure(device: str, addresses: list[str], routes: list[Route]) -> None:
             ip.route("replace", dst=route.destination, gateway=route.gateway)
 
 
-def _processes_in(namespaces: set[int]) -> set[int]:
+def processes_in(namespaces: set[int]) -> set[int]:
+    """The processes in some network namespaces, by the inodes of these."""
     found = set()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or entry.name == "1":
@@ -236,15 +290,13 @@ def _processes_in(namespaces: set[int]) -> set[int]:
     return found
 
 
-def _resume_stopped() -> list[str]:
-    """Let every process go on that was stopped (SIGSTOP); gives their names."""
+def _resume(pids: Iterable[int]) -> list[str]:
+    """Let each of these processes go on that was stopped (SIGSTOP); gives their names."""
     resumed = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+    for pid in pids:
         with contextlib.suppress(OSError):  # it has just ended
-            name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
             if rest.split()[0] == "T":
-                os.kill(int(entry.name), signal.SIGCONT)
+                os.kill(pid, signal.SIGCONT)
                 resumed.append(f"{name} was stopped")
     return resumed

@@ -9,7 +9,7 @@ from pathlib import Path
 _PPID, _UTIME, _STIME = 1, 11, 12
 
 
-def times(host: int) -> dict[int, int]:
+def times(*hosts: int) -> dict[int, int]:
     """CPU time of each process of a lab and of the run that uses it, in clock ticks by PID.
 
     The times of ended children are left out: what a lab's processes have used is lost to everybody when the kernel ends
@@ -17,9 +17,9 @@ def times(host: int) -> dict[int, int]:
     side are not foreign to one another; whether they disturb a measurement is what the prober's own jitter says.
 
     Args:
-        host: PID of the lab's host, outside the lab.
+        hosts: PIDs that the lab's processes descend from, outside the lab.
     """
-    roots = {host, os.getppid() if os.environ.get("PYTEST_XDIST_WORKER") else os.getpid()}
+    roots = {*hosts, os.getppid() if os.environ.get("PYTEST_XDIST_WORKER") else os.getpid()}
     parents: dict[int, int] = {}
     used: dict[int, int] = {}
     for entry in Path("/proc").iterdir():

@@ -26,14 +26,13 @@ from harness.backends.netns.changes import Changes
 from harness.backends.netns.network import make_links, make_namespaces
 from harness.backends.netns.processes import Supervisor
 from harness.backends.netns.rpc import Server
-from harness.backends.netns.spec import HostSpec
+from harness.backends.netns.spec import LOG_FOLDER, HostSpec
+from harness.backends.registry import LEAVE
 from harness.errors import MissingCapability
 from harness.timeline import journal
 
 #: Names within the lab's folder.
-#: What an owner writes into its pipe when the lab is to outlive it.
-LEAVE = b"."
-SPEC_FILE, SOCKET_FILE, LOG_FOLDER, FAILURE_FILE, LOCK_FILE = "spec.json", "host.sock", "logs", "failed", "lock"
+SPEC_FILE, SOCKET_FILE, FAILURE_FILE = "spec.json", "host.sock", "failed"
 
 
 def main() -> int:
@@ -161,6 +160,10 @@ def _operations(supervisor: Supervisor, stages: dict[str, float], stage: Any, en
 
         return None, namespaces.in_netns(request["namespace"], make)
 
+    def replace(request: dict[str, Any]) -> tuple[Any, None]:
+        supervisor.replace(request["name"], request["program"])
+        return None, None
+
     def shutdown(_: dict[str, Any]) -> tuple[Any, None]:
         threading.Timer(0.01, end).start()
         return None, None
@@ -172,6 +175,7 @@ def _operations(supervisor: Supervisor, stages: dict[str, float], stage: Any, en
         "processes": lambda _: (supervisor.table(), None),
         "start": lambda r: (supervisor.start(r["name"]), None),
         "signal": lambda r: (supervisor.signal(r["name"], r["signal"]), None),
+        "replace": replace,
         "wait_ended": lambda r: (supervisor.wait_ended(r["name"], r["within"]), None),
         "tail": lambda r: (supervisor.tail(r["name"]), None),
     }

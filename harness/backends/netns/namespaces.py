@@ -51,7 +51,12 @@ def unshare(flags: int) -> None:
 def setns(path: Path, kind: int = CLONE_NEWNET) -> None:
     """Move the calling thread into the namespace that a file stands for (setns(2))."""
     with open(path, "rb") as file:
-        _call("setns", file.fileno(), kind)
+        setns_to(file.fileno(), kind)
+
+
+def setns_to(descriptor: int, kind: int) -> None:
+    """Move the calling thread into the namespace that an open file stands for."""
+    _call("setns", descriptor, kind)
 
 
 def mount(source: str, target: Path, fstype: str | None, flags: int = 0, data: str = "") -> None:
@@ -66,12 +71,17 @@ def bind(source: Path, target: Path) -> None:
     mount(str(source), target, None, MS_BIND | MS_REC)
 
 
+def unmount(target: Path) -> None:
+    """Detach what is mounted at a place of this mount namespace."""
+    _call("umount2", str(target).encode(), _MNT_DETACH)
+
+
 def unmount_below(folder: Path) -> None:
     """Detach everything that is mounted below a folder in this mount namespace, such as the pods' namespaces."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         target = line.split()[1]
         if target.startswith(f"{folder}/"):
-            _call("umount2", target.encode(), _MNT_DETACH)
+            unmount(Path(target))
 
 
 def enter_lab_namespaces() -> None:

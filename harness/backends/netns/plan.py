@@ -6,33 +6,21 @@ defaults.
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import sys
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from harness.backends.netns import plan_routers, plan_timeline
 from harness.backends.netns.credentials import Credentials
-from harness.backends.netns.host import LOG_FOLDER
 from harness.backends.netns.plan_metallb import ETC, metallb
-from harness.backends.netns.spec import FABRIC, HostSpec, Interface, Mount, Process, Ready, Route
+from harness.backends.netns.plan_routers import node_folder, write
+from harness.backends.netns.spec import HostSpec, Mount, Process, Ready
+from harness.backends.netns.wiring import API_PORT, CONTROL_PLANE, default_routes, interfaces, pod_routes, sysctls
 from harness.binaries import Binaries
 from harness.cilium import l2
-from harness.routing import bmp, daemons, opnsense
-from harness.timeline import journal
-from harness.timeline import plan as timeline
-from harness.topology import HOST_DEVICE, Link, Topology
+from harness.routing import daemons
+from harness.topology import Topology
 
-#: The namespace of etcd, the API server, the controllers and Cilium's operator.
-CONTROL_PLANE = "control-plane"
-API_PORT = 6443
-#: The processes that make the timeline.
-RECORDER, OBSERVER = f"{FABRIC}/recorder", f"{FABRIC}/observer"
-#: What stands in for a FreeBSD router's ARP, and for an announcer; their names as processes and as sub-commands.
-ARP_FREEBSD, ANNOUNCER = "arp-freebsd", "announce"
-#: Where it listens for BMP in a router's network; no port is assigned to BMP.
-_BMP_PORT = 11019
 #: A descriptor that no daemon uses for itself.
 _API_FD = 9
 
@@ -58,74 +46,21 @@ _CONTROLLERS = (
     "disruption-controller",
 )
 
-_ROUTED = {
-    "net.ipv4.ip_forward": "1",
-    "net.ipv6.conf.all.forwarding": "1",
-    # replies may leave by another port than requests came in by
-    "net.ipv4.conf.all.rp_filter": "0",
-    "net.ipv4.conf.default.rp_filter": "0",
-    "net.ipv6.conf.all.accept_dad": "0",
-    "net.ipv6.conf.default.accept_dad": "0",
-}
-#: A router hashes addresses and ports over equal next hops, as FreeBSD's ROUTE_MPATH does with a flow's hash.
-_ROUTER = {**_ROUTED, "net.ipv4.fib_multipath_hash_policy": "1", "net.ipv6.fib_multipath_hash_policy": "1"}
-
-
-def frr_folder(folder: Path, router: str) -> Path:
-    """Where a router's FRR files and vty sockets are."""
-    return folder / "frr" / router
-
-
-def node_folder(folder: Path, node: str) -> Path:
-    """Where a node's agent keeps its pods' sockets and state."""
-    return folder / "nodes" / node
-
 
 def l2_responder_socket(folder: Path, node: str) -> Path:
     """Where what answers ARP in place of Cilium's BPF program is programmed."""
     return node_folder(folder, node) / "l2-responder.sock"
 
 
-def arp_socket(folder: Path, router: str) -> Path:
-    """Where the ARP daemon of a router answers."""
-    return folder / "arp" / f"{router}.sock"
-
-
-def announcer_socket(folder: Path, node: str) -> Path:
-    """Where a node's announcer takes commands, while it runs."""
-    return node_folder(folder, node) / "announce.sock"
-
-
-def mac_of(topology: Topology, host: str, device: str) -> str:
-    """The MAC of a host's interface: locally administered, and the same at every start, so that captures compare."""
-    digest = hashlib.sha256(f"{topology.name}/{host}/{device}".encode()).digest()
-    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
-
-
-def hosts_by_mac(topology: Topology) -> dict[str, str]:
-    """Routers, nodes and clients by the MACs of their interfaces."""
-    hosts = (*topology.routers, *topology.nodes, *topology.clients)
-    return {mac_of(topology, host, link.device): host for host in hosts for link in topology.links(host)}
+def inner_kubeconfig(folder: Path) -> Path:
+    """The kubeconfig of programs within the lab."""
+    return folder / "pki" / "kubeconfig"
 
 
 def api_addresses(topology: Topology) -> list[str]:
     """Addresses at which the API server is reached within the lab: its own, and that of the `kubernetes` Service."""
     first = [str(cidr[1]) for cidr in topology.cluster.service_cidrs]
     return [*map(str, topology.control_plane.address), *first]
-
-
-def frr_config(topology: Topology, router: str) -> str:
-    """A router's FRR configuration: the user's own file unchanged, or what os-frr would write.
-
-    A router without either gets FRR's defaults: zebra and no routing protocol.
-    """
-    settings = topology.routers[router]
-    if settings.frr_config is not None:
-        return settings.frr_config.read_text()
-    if settings.os_frr is None:
-        return "frr defaults traditional\n"
-    devices = {network: interface.device for network, interface in settings.interfaces.items()}
-    return opnsense.render(settings.os_frr, devices, daemons.frr_version())
 
 
 def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access: Credentials) -> HostSpec:
@@ -139,28 +74,24 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
         access: Certificate and tokens of its API server.
     """
     _unpack(binaries.seed, folder / "etcd")
-    inside = access.kubeconfig(folder / "pki" / "kubeconfig", f"https://{_join(api_addresses(topology)[0], API_PORT)}")
+    inside = access.kubeconfig(inner_kubeconfig(folder), f"https://{_join(api_addresses(topology)[0], API_PORT)}")
     needs = daemons.lab_needs(folder / "frr")
-    _write(needs.files)
+    write(needs.files)
     announcers = () if binaries.metallb is None else metallb(topology, binaries.metallb, folder, inside, CONTROL_PLANE)
-    interfaces = tuple(_interfaces(topology))
+    ports = tuple(interfaces(topology))
+    logged = [*_logged(topology), *(process.name for process in announcers)]
     return HostSpec(
         name=name,
         folder=str(folder),
-        namespaces={
-            **dict.fromkeys(topology.routers, _ROUTER),
-            CONTROL_PLANE: _ROUTED,
-            **dict.fromkeys(topology.nodes, _ROUTED),
-            **dict.fromkeys(topology.clients, _ROUTED),
-        },
+        namespaces=sysctls(topology),
         networks=tuple(topology.networks),
-        interfaces=interfaces,
-        routes=tuple(_routes(topology)),
+        interfaces=ports,
+        routes=(*default_routes(topology), *pod_routes(topology)),
         processes=(
-            *_timeline(topology, folder, interfaces, inside, [process.name for process in announcers]),
+            *plan_timeline.processes(topology, folder, ports, inside, logged, bmp=daemons.installed().bmp),
             *_control_plane(topology, binaries, folder, access, inside),
-            *_routers(topology, folder),
-            *_arp(topology, binaries, folder),
+            *plan_routers.routers(topology, folder),
+            *plan_routers.arp(topology, binaries.lablet, folder),
             *_nodes(topology, binaries, folder, inside),
             *announcers,
         ),
@@ -169,96 +100,21 @@ def make(name: str, topology: Topology, binaries: Binaries, folder: Path, access
     )
 
 
+def _logged(topology: Topology) -> Iterator[str]:
+    """The processes of nodes and of the control plane whose logs belong on the timeline."""
+    for node in topology.nodes:
+        yield from (f"{node}/{program}" for program in ("cilium-agent", "node-agent", "kube-proxy"))
+        if topology.cilium.l2announcements.enabled:
+            yield f"{node}/l2-responder"
+    yield from (f"{CONTROL_PLANE}/{program}" for program in ("cilium-operator", "kube-controller-manager"))
+
+
 def _unpack(seed: Path, folder: Path) -> None:
     with tarfile.open(seed) as tar:
         if hasattr(tarfile, "data_filter"):
             tar.extractall(folder, filter="data")
         else:  # Python before 3.11.4, as Debian 12 has it; the seed is lblab's own
             tar.extractall(folder)
-
-
-def _interfaces(topology: Topology) -> Iterator[Interface]:
-    numbers = itertools.count()
-
-    def port(namespace: str, link: Link) -> Interface:
-        mac = mac_of(topology, namespace, link.device)
-        addresses = tuple(map(str, link.addresses))
-        return Interface(namespace, link.device, link.network, addresses, mac, f"{namespace[:10]}.{next(numbers)}")
-
-    for name in (*topology.routers, *topology.nodes, *topology.clients):
-        for link in topology.links(name):
-            yield port(name, link)
-    own = topology.control_plane
-    yield port(
-        CONTROL_PLANE,
-        Link(own.network, HOST_DEVICE, tuple(topology.with_prefix(own.network, one) for one in own.address)),
-    )
-
-
-def _routes(topology: Topology) -> Iterator[Route]:
-    for name in (*topology.nodes, *topology.clients):
-        for gateway in topology.gateway_of(name):
-            yield Route(name, "::/0" if gateway.version == 6 else "0.0.0.0/0", str(gateway))
-    # pods reach one another over the nodes' own network, as with Cilium's autoDirectNodeRoutes
-    for name in (CONTROL_PLANE, *topology.nodes):
-        for other, node in topology.nodes.items():
-            for cidr in topology.pod_cidrs(other):
-                for address in node.address:
-                    if other != name and cidr.version == address.version:
-                        yield Route(name, str(cidr), str(address))
-
-
-def _timeline(
-    topology: Topology, folder: Path, interfaces: tuple[Interface, ...], kubeconfig: Path, more: Iterable[str]
-) -> Iterator[Process]:
-    switch = {port.switch_port: f"the switch port of {port.namespace}" for port in interfaces}
-    switch |= {network: f"the switch of {network}" for network in topology.networks}
-    own = {name: {port.device: "" for port in interfaces if port.namespace == name} for name in _host_names(topology)}
-    names = {
-        address.partition("/")[0]: port.namespace
-        for port in reversed(interfaces)  # a router's first interface gives it its name like the others
-        for address in (*port.addresses, port.mac)
-    }
-    logged = [
-        f"{node}/{program}" for node in topology.nodes for program in ("cilium-agent", "node-agent", "kube-proxy")
-    ]
-    if topology.cilium.l2announcements.enabled:
-        logged += [f"{node}/l2-responder" for node in topology.nodes]
-    logged += [f"{router}/{daemon}" for router in topology.routers for daemon in ("zebra", "bgpd", "bfdd")]
-    logged += [f"{router}/{ARP_FREEBSD}" for router in _freebsd(topology)]
-    logged += [f"{node}/{ANNOUNCER}" for node in topology.nodes]
-    logged += [f"{CONTROL_PLANE}/{program}" for program in ("cilium-operator", "kube-controller-manager")]
-    logged += more
-    bmp_port = _BMP_PORT if daemons.installed().bmp else None
-    plan = timeline.RecorderPlan(
-        journal=str(folder / journal.FILE),
-        socket=str(folder / timeline.SOCKET_FILE),
-        names=names,
-        hosts={
-            FABRIC: timeline.HostPlan(ports=switch),
-            **{
-                name: timeline.HostPlan(
-                    routes=name in topology.routers, ports=ports, strangers=name not in _freebsd(topology)
-                )
-                for name, ports in own.items()
-            },
-        },
-        routers={name: timeline.RouterPlan(str(frr_folder(folder, name)), bmp_port) for name in topology.routers},
-        kubeconfig=str(kubeconfig),
-        kube_host=CONTROL_PLANE,
-        leases=bool(topology.cilium.l2announcements.enabled),
-        logs=str(folder / LOG_FOLDER),
-        log_files={f"{process.replace('/', '-')}.log": process for process in logged},
-        macs={port.mac: port.namespace for port in interfaces},
-    )
-    plan.save(folder / timeline.FILE)
-    program = (sys.executable, "-m", "harness.backends.netns.recorder", str(folder / timeline.FILE))
-    yield Process(RECORDER, FABRIC, (*program, "recorder"), ready=Ready(unix=plan.socket), at_boot=False)
-    yield Process(OBSERVER, FABRIC, (*program, "observer"), at_boot=False)
-
-
-def _host_names(topology: Topology) -> tuple[str, ...]:
-    return (*topology.routers, *topology.nodes, *topology.clients, CONTROL_PLANE)
 
 
 def _mounts(needed: Iterable[daemons.Mount], in_etc: Mapping[str, str]) -> Iterator[Mount]:
@@ -271,12 +127,6 @@ def _mounts(needed: Iterable[daemons.Mount], in_etc: Mapping[str, str]) -> Itera
     rest = [m for m in needed if m.kind != "bind" or m.target.parent != etc]
     yield from (Mount(m.kind, str(m.target), str(m.source) if m.source else None) for m in rest)
     yield Mount("shadow", str(etc), over={**over, **in_etc})
-
-
-def _write(files: Mapping[Path, str]) -> None:
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def _control_plane(
@@ -368,52 +218,6 @@ def _control_plane(
         (str(binaries.lablet), "forward", f"--fd={_API_FD}", f"--to=127.0.0.1:{API_PORT}"),
         api_fd=_API_FD,
     )
-
-
-def _routers(topology: Topology, folder: Path) -> Iterator[Process]:
-    for router in topology.routers:
-        run = frr_folder(folder, router)
-        run.mkdir(parents=True)
-        config = frr_config(topology, router)
-        if daemons.installed().bmp:
-            config = bmp.with_bmp(config, _BMP_PORT)
-        frr = daemons.router_daemons(router, config, run)
-        _write(frr.files)
-        for daemon in frr.daemons:
-            after = tuple(f"{router}/{other}" for other in daemon.after)
-            yield Process(
-                f"{router}/{daemon.name}",
-                router,
-                daemon.argv,
-                after=after,
-                ready=Ready(unix=str(daemon.ready)),
-                vty_lines=tuple(frr.configure.get(daemon.name, ())),
-            )
-
-
-def _freebsd(topology: Topology) -> tuple[str, ...]:
-    return tuple(name for name, router in topology.routers.items() if router.arp == "freebsd")
-
-
-def _arp(topology: Topology, binaries: Binaries, folder: Path) -> Iterator[Process]:
-    """FreeBSD's ARP of routers that have it; and on each node an announcer, which a scenario may start."""
-    scale = f"--time-scale={topology.time_scale:g}"
-    for router in _freebsd(topology):
-        control = arp_socket(folder, router)
-        control.parent.mkdir(exist_ok=True)
-        argv = [str(binaries.lablet), ARP_FREEBSD, scale, f"--control={control}"]
-        for network in topology.arp_networks(router):
-            subnets = [str(subnet) for subnet in topology.networks[network].subnet if subnet.version == 4]
-            if subnets:
-                argv.append(f"--on={topology.routers[router].interfaces[network].device}={','.join(subnets)}")
-            known = [str(address) for address in topology.addresses_in(network)]
-            argv.append(f"--except={','.join(known)}")
-        yield Process(f"{router}/{ARP_FREEBSD}", router, tuple(argv), ready=Ready(unix=str(control)))
-    for node in topology.nodes:
-        control = announcer_socket(folder, node)
-        argv = [str(binaries.lablet), ANNOUNCER, scale, f"--iface={HOST_DEVICE}", f"--node={node}"]
-        argv.append(f"--control={control}")
-        yield Process(f"{node}/{ANNOUNCER}", node, tuple(argv), ready=Ready(unix=str(control)), at_boot=False)
 
 
 def _nodes(topology: Topology, binaries: Binaries, folder: Path, kubeconfig: Path) -> Iterator[Process]:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.backends.netns import readiness
@@ -22,6 +22,8 @@ from harness.timeline.punctual import RunDelay
 _LOOK_EVERY = 0.01
 #: From the end of a process until PID 1, once it has a CPU, has taken its stamp; stated with the stamp.
 _REAPED_NS = 1_000_000
+#: Seconds for the kernel to end a process that is killed to be replaced.
+_REPLACED_WITHIN = 10.0
 #: Lines of a daemon's log that are quoted when it fails.
 _QUOTED_LINES = 12
 
@@ -51,6 +53,7 @@ class Supervisor:
         logs: The folder for their output.
         api_fd: The listening socket through which the API server is reached from outside.
         tell: Is given an event for every start, signal and end.
+        enter: Runs something where a process is to run; by default in its network namespace.
     """
 
     def __init__(
@@ -59,7 +62,9 @@ class Supervisor:
         logs: Path,
         api_fd: int | None,
         tell: Callable[[Event], None] = lambda _: None,
+        enter: Callable[[Process, Callable[[], int]], int] = lambda process, work: in_netns(process.namespace, work),
     ) -> None:
+        self._enter = enter
         self._states = {p.name: _State(p) for p in processes}
         self._by_pid: dict[int, _State] = {}
         self._lock = threading.Lock()
@@ -121,7 +126,7 @@ class Supervisor:
             log = self.log(name)
             offset = log.stat().st_size if log.exists() else 0
             asked_ns = time.monotonic_ns()
-            state.pid = in_netns(state.process.namespace, lambda: self._spawn(state.process, log))
+            state.pid = self._open(state.process, log)
             state.started_ns = time.monotonic_ns()
             self._by_pid[state.pid] = state
             self._spawned.set()
@@ -138,11 +143,19 @@ class Supervisor:
             self._told(event.READY, name, "is ready", state.ready_ns, int(_LOOK_EVERY * 1e9))
         return {"pid": pid, "at_ns": state.started_ns}
 
-    def _spawn(self, process: Process, log: Path) -> int:
+    def _open(self, process: Process, log: Path) -> int:
+        # opened here: within a container the lab's folder may not be there
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            return self._enter(process, lambda: self._spawn(process, output))
+        finally:
+            os.close(output)
+
+    def _spawn(self, process: Process, output: int) -> int:
         actions: list[tuple[object, ...]] = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
         ]
         if process.api_fd is not None and self._api_fd is not None:
             actions.append((os.POSIX_SPAWN_DUP2, self._api_fd, process.api_fd))
@@ -179,6 +192,15 @@ class Supervisor:
                     return False
         return True
 
+    def become(self, processes: tuple[Process, ...]) -> None:
+        """End everything that runs, and from now on be about other processes."""
+        for name, state in self._states.items():
+            if state.pid is not None:
+                self.signal(name, signal.SIGKILL)
+                self.wait_ended(name, _REPLACED_WITHIN)
+        self._states = {p.name: _State(p) for p in processes}
+        self._failure = None
+
     # -- life and death ---------------------------------------------------------------------------------------------
 
     def signal(self, name: str, number: int) -> dict[str, int]:
@@ -191,9 +213,15 @@ class Supervisor:
             os.kill(state.pid, number)
             now = time.monotonic_ns()
             pid = state.pid
-        named = _signal_name(number)
+        named = signal_name(number)
         self._told(event.SIGNALLED, name, f"is sent {named}", now, now - before, signal=named)
         return {"pid": pid, "at_ns": now}
+
+    def replace(self, name: str, program: str) -> None:
+        """Take another program in a process's place when it is started next, with the same arguments."""
+        state = self._state(name)
+        with self._lock:
+            state.process = replace(state.process, argv=(program, *state.process.argv[1:]))
 
     def wait_ended(self, name: str, within: float) -> dict[str, int | None]:
         """Wait until a process has ended."""
@@ -222,8 +250,12 @@ class Supervisor:
                     state.ended.set()
             if state is not None:
                 code = os.waitstatus_to_exitcode(status)
-                how = f"ends with exit code {code}" if code >= 0 else f"is ended by {_signal_name(-code)}"
+                how = f"ends with exit code {code}" if code >= 0 else f"is ended by {signal_name(-code)}"
                 self._told(event.ENDED, state.process.name, how, now, late, exit_code=code)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a process of that name."""
+        return name in self._states
 
     def pid(self, name: str) -> int | None:
         """The PID of a process within the lab; None when it does not run."""
@@ -266,7 +298,8 @@ class Supervisor:
         return self._states[name]
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """A signal's name."""
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal

@@ -12,6 +12,8 @@ from typing import Any
 
 #: The namespace that holds every network's bridge: the switches of the lab.
 FABRIC = "fabric"
+#: Of the daemons' logs, within the lab's folder.
+LOG_FOLDER = "logs"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Process:
     api_fd: int | None = None
     #: FRR: configuration given to the daemon's vty each time it has started, for daemons that take no file.
     vty_lines: tuple[str, ...] = ()
+    #: It runs in the container that its host is, with that container's files.
+    contained: bool = False
 
 
 @dataclass(frozen=True)

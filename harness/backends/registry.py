@@ -1,4 +1,4 @@
-"""The embedded labs of this user: one folder each, locked by its lab host for as long as the lab lives."""
+"""The labs of this user: one folder each, locked for as long as the lab lives by the process that will remove it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import fcntl
 import json
 import os
 import re
-import select
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.backends.netns.host import LOCK_FILE, SOCKET_FILE
-from harness.backends.netns.rpc import Client
-from harness.errors import LabError, UserError
+from harness.errors import LabError, LblabError, UserError
 
-INFO_FILE = "lab.json"
+INFO_FILE, LOCK_FILE = "lab.json", "lock"
+#: What an owner writes into its pipe when the lab is to outlive it.
+LEAVE = b"."
+#: In the folder of a lab of kind from the first moment on: what it has made outlives its processes.
+KIND_FILE = "kind.json"
 
 #: sockaddr_un holds 108 characters; the longest socket below a lab's folder is some 40.
 _MAX_FOLDER = 60
@@ -33,7 +34,7 @@ class LabInfo:
     folder: str
     topology: str
     cilium_version: str
-    #: PID of the lab host's outer process.
+    #: PID of the process that ends with the lab: the lab host's outer process, or the reaper of a lab of kind.
     pid: int
     #: Seconds since the epoch.
     created: float
@@ -42,12 +43,16 @@ class LabInfo:
     provenance: dict[str, Any]
     stages: dict[str, float]
     stand_ins: list[str]
-    #: lblab's program for servers and probes.
+    #: lblab's program for servers and probes, as the lab's hosts see it.
     lablet: str
     #: The MetalLB version that runs, if one does.
     metallb_version: str | None = None
     #: Topology.time_scale, or what was asked for instead.
     time_scale: float = 1.0
+    #: "netns" or "kind".
+    backend: str = "netns"
+    #: What the backend has to know to use the lab from another process.
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 def root() -> Path:
@@ -73,7 +78,7 @@ def claim(name: str) -> tuple[Path, int]:
     """Take a lab name: make its folder and lock it.
 
     Returns:
-        The folder, and the descriptor that holds the lock; the lab host inherits it.
+        The folder, and the descriptor that holds the lock; the process that ends with the lab inherits it.
 
     Raises:
         UserError: when the name is not usable, or a lab of that name runs.
@@ -94,10 +99,17 @@ def claim(name: str) -> tuple[Path, int]:
 
 
 def sweep() -> None:
-    """Remove what is left of labs whose host was killed together with its parent: their locks are free."""
+    """Remove what is left of labs whose last process was killed: their locks are free."""
     for folder in root().iterdir():
-        if not _alive(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        if _alive(folder):
+            continue
+        if (folder / KIND_FILE).exists():
+            from harness.backends.kind import reaper
+
+            with contextlib.suppress(LblabError):  # without Docker it is left for the next time
+                reaper.sweep(folder)
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _alive(folder: Path) -> bool:
@@ -108,7 +120,7 @@ def _alive(folder: Path) -> bool:
 
 
 def lock_is_free(lock: Path) -> bool:
-    """Whether nobody holds a lab's lock any more, that is, its host and its owner-to-be have gone."""
+    """Whether nobody holds a lab's lock any more, that is, the lab's processes and its owner-to-be have gone."""
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -161,30 +173,18 @@ def write(info: LabInfo) -> None:
     draft.rename(target)
 
 
-def end(folder: Path, host: int, within: float = 10.0) -> None:
-    """End a lab and wait until nothing of it is left: no process, no namespace, no file.
-
-    Args:
-        folder: The lab's folder.
-        host: PID of its host's outer process, which removes the folder when the kernel has ended all others.
-        within: Seconds for that.
+def end(info: LabInfo) -> None:
+    """End a lab and wait until nothing of it is left.
 
     Raises:
-        LabError: when it takes longer.
+        LabError: when it takes too long, or something cannot be removed.
     """
-    try:
-        watched = os.pidfd_open(host)
-    except ProcessLookupError:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    try:
-        client = Client(folder / SOCKET_FILE)
-        with contextlib.suppress(LabError):  # it may be ending already
-            client.call("shutdown")
-        client.close()
-        ended = select.poll()
-        ended.register(watched, select.POLLIN)
-        if not ended.poll(within * 1e3):
-            raise LabError(f"the lab in {folder} has not ended after {within:g} s", hint=f"kill {host}")
-    finally:
-        os.close(watched)
+    # a backend's own modules come with all that they import
+    if info.backend == "kind":
+        from harness.backends.kind import reaper
+
+        reaper.end(Path(info.folder), info.pid)
+    else:
+        from harness.backends.netns import ending
+
+        ending.end(Path(info.folder), info.pid)

@@ -1,4 +1,4 @@
-"""A router's system log: what FreeBSD's kernel says of ARP and links, and FRR of its peers. Pure.
+"""Logs: what a router's FreeBSD says of ARP and links, FRR of its peers, and MetalLB's speakers of one another. Pure.
 
 The kernel's sentences are those of sys/netinet/if_ether.c; OPNsense writes them into its system log unless "shared
 networks" is on (facts/l2_and_lag.md, section 2.1).
@@ -25,6 +25,8 @@ _SAYS: tuple[tuple[re.Pattern[str], What, tuple[int, int, int]], ...] = (
     (re.compile(r"\b(\w+(?:\.\d+)?): link state changed to UP"), What.LINK_UP, (1, 0, 0)),
     (re.compile(rf"ADJCHANGE: neighbor {_IP}\S* .*\bDown\b"), What.PEER_DOWN, (1, 1, 0)),
     (re.compile(rf"ADJCHANGE: neighbor {_IP}\S* .*\bUp\b"), What.PEER_UP, (1, 1, 0)),
+    # hashicorp/memberlist in MetalLB's speaker (facts/l2_and_lag.md, section 1.4)
+    (re.compile(r"memberlist: (?:Suspect|Marking) (\S+) (?:has|as) failed"), What.SUSPECTED, (1, 0, 0)),
 )
 _ISO = re.compile(r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(\.\d+)?(Z|[+-]\d{2}:?\d{2})?")
 _BSD = re.compile(r"([A-Z][a-z]{2}) +(\d{1,2}) (\d{2}:\d{2}:\d{2})")
@@ -44,6 +46,8 @@ def observe(lines: Iterable[str], source: str, around_ns: int) -> Observations:
     found = Observations([source])
     understood, without_zone = 0, False
     for text in lines:
+        if "memberlist" in text:
+            found.sees.add(Sees.METALLB)
         for pattern, what, (about, who, before) in _SAYS:
             said = pattern.search(text)
             if said is None:
@@ -56,7 +60,7 @@ def observe(lines: Iterable[str], source: str, around_ns: int) -> Observations:
             groups = ["", *said.groups()]
             sentence = text[said.start() :].strip()[:_LONGEST]
             found.signs.append(
-                Sign(at, what, groups[about], groups[who], groups[before], f"router: {sentence}", source, _WIDE)
+                Sign(at, what, groups[about], groups[who], groups[before], f"log: {sentence}", source, _WIDE)
             )
             break
     if any(sign.what is What.MOVED for sign in found.signs):
@@ -64,7 +68,8 @@ def observe(lines: Iterable[str], source: str, around_ns: int) -> Observations:
     if any(sign.what in (What.LINK_DOWN, What.LINK_UP) for sign in found.signs):
         found.sees.add(Sees.LINKS)
     if not understood:
-        found.problems.append(f"{source}: no line of it is about ARP, links or BGP peers as FreeBSD and FRR write them")
+        looked_for = "ARP, links or BGP peers as FreeBSD and FRR write them, or members that MetalLB has lost"
+        found.problems.append(f"{source}: no line of it is about {looked_for}")
     elif without_zone:
         found.problems.append(f"{source}: its stamps have no time zone; they are taken for this machine's local time")
     found.signs.sort(key=lambda sign: sign.at)

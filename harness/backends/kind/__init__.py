@@ -1,0 +1,1 @@
+"""The kind backend: the same labs on a real cluster."""

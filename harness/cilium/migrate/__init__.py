@@ -1,0 +1,1 @@
+"""From CiliumBGPPeeringPolicy to CiliumBGPClusterConfig, CiliumBGPPeerConfig and CiliumBGPAdvertisement."""

@@ -1,0 +1,1 @@
+"""What runs have left behind: results read back, and the history of many runs."""
