@@ -42,17 +42,12 @@ class Played(Measured):
     reconnects: list[tuple[int, int]] = field(default_factory=list)
     disconnects: list[tuple[int, int]] = field(default_factory=list)
 
-    def felt(self, since_ns: int = 0) -> dict[Grade, int]:
-        """How many lags of each grade the players had since a moment."""
+    def felt(self) -> dict[Grade, int]:
+        """How many lags of each grade the players had."""
         counts = dict.fromkeys(Grade, 0)
         for lag in self.lags:
-            if lag.end >= since_ns:
-                counts[lag.grade] += 1
+            counts[lag.grade] += 1
         return counts
-
-    def longest(self, since_ns: int = 0) -> Lag | None:
-        """The longest lag of any player that ended after a moment."""
-        return max((lag for lag in self.lags if lag.end >= since_ns), key=lambda lag: lag.length, default=None)
 
     def facts(self) -> dict[str, Any]:
         """The figures for a result file; seconds are unscaled."""
