@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import LblabError
 from harness.measure import Measured, Probe
 from harness.timeline import outages as timeline_outages
 from harness.timeline.event import OUTAGE_BEGIN, OUTAGE_END, Event
@@ -155,7 +156,9 @@ class Game(Probe):
     @property
     def measured(self) -> Played:
         """What was played, once it has stopped."""
-        return self.stop() if self._process is None else super().measured  # type: ignore[return-value]
+        if self._played is None:
+            raise LblabError("the game still runs")
+        return self._played
 
     def _told(self, run: Run, analysis: Analysis, ended_ns: int) -> Iterator[Event]:
         """A lag's outage says what the server has to say of it."""
