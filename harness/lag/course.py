@@ -110,10 +110,7 @@ class Course:
                 began = time.monotonic_ns()
                 self._pass(began)
                 ended = time.monotonic_ns()
-            self._progress("reading what the players felt")
-            for name, game in games.items():
-                self._progress(f"reading what the players felt: {name}")
-                game.stop()
+                self._progress("reading what the players felt")
         happened = self._lab.timeline.events(since_ns=began)
         while_played = self._lab.timeline.events(since_ns=began, until_ns=ended)
         if self._wanted.timeline is not None:
