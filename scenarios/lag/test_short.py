@@ -60,6 +60,7 @@ def one_gap(note: Note, played: Played, *, whose: str = "network") -> Gaps:
     return gaps
 
 
+@pytest.mark.gate
 def test_the_server_stalls(lab: Lab, expect: Expect, game: Refreshed, witness: Witness, note: Note) -> None:
     """The game stands still and nothing else does: no packet of the echo beside it is lost, and no MAC has moved."""
     since = time.monotonic_ns()
