@@ -133,6 +133,20 @@ def test_kinds_last_lines_and_what_the_containers_say_are_in_one_message() -> No
 
 
 @pytest.mark.parametrize(
+    ("output", "first"),
+    [
+        (["ERROR: failed to create cluster: x", "", "Command Output: docker: Error response from daemon: y."], "y."),
+        (["• Preparing nodes", "ERROR: failed to create cluster: could not find a log line"], "a log line"),
+        (["just this"], "just this"),
+        ([], "it said nothing"),
+    ],
+)
+def test_the_first_line_says_why(output: list[str], first: str) -> None:
+    message = explained(output, control_plane=container("running", 0, "")).message
+    assert message.partition("\n")[0].endswith(first)
+
+
+@pytest.mark.parametrize(
     ("said", "hint"),
     [
         ("Bind for 127.0.0.1:6443 failed: port is already allocated", "a port of the machine is taken"),

@@ -14,7 +14,7 @@ from typing import Any
 from harness.backends.base import Backend
 from harness.backends.hosted import HostedBackend
 from harness.backends.kind import components, cpu, names, pods, reaper, tools, upgrading
-from harness.backends.kind.cluster import KindCluster
+from harness.backends.kind.cluster import KindCluster, wait_for_init
 from harness.backends.kind.containers import Containers, name_of
 from harness.backends.kind.fingerprint import fingerprint
 from harness.backends.kind.options import KindOptions
@@ -250,6 +250,8 @@ class KindBackend(HostedBackend):
         if container.status == "running":
             return
         container.start()
+        if host == names.CONTROL_PLANE or host in self.topology.nodes:
+            wait_for_init(self._engine, self._containers[host])
         self.join(host)
         self.record()  # what it recorded of this host was of a network that has gone
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.backends.kind import options
+from harness.backends.kind import failures, options
 from harness.backends.kind.tools import Tools
 from harness.binaries import cache
 from harness.errors import LabError, MissingCapability, UserError
@@ -135,7 +135,8 @@ def install(tools: Tools, release: Release, kubeconfig: Path) -> None:
     more: Argv = ["--create-namespace", "--kubeconfig", kubeconfig, *_values(release.values)]
     done = tools.run(*argv, *more, within=_INSTALLED_WITHIN)
     if done.code:
-        raise LabError(f"Helm did not install {release.product} (exit code {done.code}):\n{done.last()}")
+        first = f"Helm did not install {release.product} (exit code {done.code}): {failures.telling(done.output)}"
+        raise LabError(f"{first}\n{done.last()}")
 
 
 def default_values(tools: Tools, chart: Path) -> dict[str, Any]:

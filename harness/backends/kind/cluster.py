@@ -21,7 +21,7 @@ from harness.errors import LabError, LblabError, WaitTimeout
 from harness.topology import Topology
 from harness.wait import until
 
-#: Told of each node's container as soon as it runs: its Kubernetes name, and the container's id.
+#: Told of each node's container as soon as its init runs: its Kubernetes name, and the container's id.
 OnNode = Callable[[str, str], None]
 
 KUBECONFIG_FILE = "kubeconfig"
@@ -31,6 +31,8 @@ _CONFIG_FILE, _LOG_FILE = "kind-cluster.json", "kind.log"
 _CREATED_WITHIN = 900.0
 #: Seconds for every Node object to be there once kind is done: kubeadm's join waits for most of that.
 _REGISTERED_WITHIN = 30.0
+#: Seconds for a node's entrypoint to hand over to init, and what the kernel calls an init.
+_INIT_WITHIN, _INITS = 60.0, ("systemd", "init")
 #: Seconds for a command in a node's container that answers at once.
 _ANSWERS_WITHIN = 30.0
 #: What kind says of a stage that begins or is done, with its emoji and dots cut off.
@@ -161,10 +163,35 @@ def _pause_image(tools: Tools, container: str) -> str:
     return str(tags[0])
 
 
+def wait_for_init(engine: Any, container: str) -> None:
+    """Wait until a node's container has handed over to its init: what it does before is for Docker's network only.
+
+    The image's entrypoint reads the addresses and the default route that Docker gave, and ends when they are gone.
+
+    Args:
+        engine: Docker.
+        container: The container's name or id; it has just been started.
+
+    Raises:
+        LabError: It ends, or does not get that far.
+    """
+
+    def first() -> str:
+        state = engine.containers.get(container).attrs["State"]
+        if not state["Running"]:
+            raise LabError(f"the node's container {container} ended at its start, exit code {state['ExitCode']}")
+        return Path(f"/proc/{state['Pid']}/comm").read_text().strip()
+
+    until(
+        f"init in the node's container {container}", first, lambda name: name in _INITS, within=_INIT_WITHIN, every=0.05
+    )
+
+
 class _Watch:
     """Waits for the containers of a cluster to start, and passes each on in a thread of its own."""
 
-    def __init__(self, containers: Mapping[str, str], on_node: OnNode) -> None:
+    def __init__(self, engine: Any, containers: Mapping[str, str], on_node: OnNode) -> None:
+        self._engine = engine
         self._nodes = {container: node for node, container in containers.items()}
         self._on_node = on_node
         self._pool = ThreadPoolExecutor(max(len(containers), 1), thread_name_prefix="node")
@@ -174,7 +201,11 @@ class _Watch:
         """A container has started; another one of the same name is another node's first start, too."""
         node = self._nodes.pop(container, None)
         if node is not None:
-            self._tasks.append(self._pool.submit(self._on_node, node, identity))
+            self._tasks.append(self._pool.submit(self._call, node, identity))
+
+    def _call(self, node: str, identity: str) -> None:
+        wait_for_init(self._engine, identity)
+        self._on_node(node, identity)
 
     def failed(self) -> bool:
         """Whether a call has failed so far."""
@@ -196,7 +227,7 @@ def _watching(engine: Any, name: str, containers: Mapping[str, str], on_node: On
     """Follow Docker's events for a cluster while kind makes it."""
     from docker.errors import DockerException
 
-    watch = _Watch(containers, on_node)
+    watch = _Watch(engine, containers, on_node)
     filters = {"type": "container", "event": "start", "label": f"{names.KIND_LABEL}={name}"}
     events = engine.events(decode=True, filters=filters)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,20 @@ def of_create(done: Completed, containers: Mapping[str, str], tools: Tools) -> L
         tools: Docker.
     """
     parts = [_last(done.output, _KIND_LINES), *_of_containers(containers, tools), *_of_api(containers, tools)]
-    return LabError(f"kind did not make the cluster (exit code {done.code}):\n" + "\n".join(parts), hint=_hint(parts))
+    # summaries show the first line only
+    first = f"kind did not make the cluster (exit code {done.code}): {telling(done.output)}"
+    return LabError("\n".join([first, *parts]), hint=_hint(parts))
 
 
-def of_nodes(cluster: Cluster, nodes: Iterable[str], within: float) -> LabError:
+def of_nodes(cluster: Cluster, nodes: Sequence[str], within: float) -> LabError:
     """Explain why nodes are not ready, by their conditions and events."""
     parts = []
     for name in nodes:
         parts.append(conditions(cluster.get("Node", name)))
         parts += [f"  {line}" for line in events(cluster.events("Node", name))]
-    return LabError(f"nodes are not ready after {within:g} s:\n" + "\n".join(parts), hint=_hint(parts))
+    return LabError(
+        "\n".join([f"nodes are not ready after {within:g} s: {', '.join(nodes)}", *parts]), hint=_hint(parts)
+    )
 
 
 def of_pods(cluster: Cluster, namespace: str, labels: Mapping[str, str]) -> list[str]:
@@ -69,6 +73,15 @@ def of_pods(cluster: Cluster, namespace: str, labels: Mapping[str, str]) -> list
             found.append(f"pod {name}: {pod.get('status', {}).get('phase')}; {_waiting(pod)}")
             found += [f"  {line}" for line in events(cluster.events("Pod", name, namespace=namespace))]
     return found
+
+
+def telling(output: Iterable[str]) -> str:
+    """The line of a command's output that says best why it failed: the last that calls itself an error, or the last."""
+    lines = [line.strip() for line in output if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(("error", "command output: error", "docker: error"))]
+    # kind says first what it could not do, and then what the command that failed had to say
+    said = [line for line in lines if "Error response from daemon" in line]
+    return _cut((said or errors or lines or ["it said nothing"])[-1])
 
 
 def is_ready(thing: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.backends.kind import failures
 from harness.backends.kind.tools import Progress, Tools
 from harness.errors import LabError, MissingCapability, UserError
 
@@ -191,7 +192,8 @@ def load_into_nodes(tools: Tools, cluster: str, images: Iterable[Image], progres
     argv: list[str | Path] = [tools.kind, "load", "docker-image", f"--name={cluster}", *wanted]
     done = tools.run(*argv, within=_LOADED_WITHIN)
     if done.code:
-        raise LabError(f"kind did not load the images into the nodes (exit code {done.code}):\n{done.last(5)}")
+        first = f"kind did not load the images into the nodes (exit code {done.code}): {failures.telling(done.output)}"
+        raise LabError(f"{first}\n{done.last(5)}")
 
 
 def in_node(tools: Tools, container: str, within: float = 30.0) -> set[str]:
