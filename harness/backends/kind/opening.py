@@ -46,7 +46,7 @@ from harness.backends.netns.spec import LOG_FOLDER
 from harness.backends.registry import LabInfo
 from harness.backends.request import Request
 from harness.cluster import Cluster
-from harness.errors import LabError, WaitTimeout, LblabError
+from harness.errors import LabError, LblabError, WaitTimeout
 from harness.routing.daemons import Frr
 from harness.routing.vty import Vty
 from harness.timeline import journal
