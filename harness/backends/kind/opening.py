@@ -6,13 +6,13 @@ runs in it, the topology's addresses are there.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from harness.backends.kind import (
     reaper,
     removal,
     tools,
+    zebra,
 )
 from harness.backends.kind.backend import KindBackend, stand_ins
 from harness.backends.kind.containers import Containers, name_of
@@ -46,9 +47,8 @@ from harness.backends.netns.spec import LOG_FOLDER
 from harness.backends.registry import LabInfo
 from harness.backends.request import Request
 from harness.cluster import Cluster
-from harness.errors import LabError, LblabError, WaitTimeout
+from harness.errors import LabError, LblabError
 from harness.routing.daemons import Frr
-from harness.routing.vty import Vty
 from harness.timeline import journal
 from harness.wait import until
 
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
 
 #: Seconds for the lab host to answer: Python starts in a container.
 _HOST_WITHIN = 30.0
-#: Seconds for zebra to have the routes to its own networks; it takes some milliseconds.
-_KNOWN_WITHIN = 3.0
 
 
 def create(request: Request) -> Backend:
@@ -273,29 +271,11 @@ class _Assembly:
             self._join(containers, name, name_of(self._request.name, name), "other")
         self._rpc.call("boot")
         for router in self._topology.routers:
-            self._know_networks(router)
+            folder, links = plan_routers.frr_folder(self._folder, router), self._topology.links(router)
+            zebra.know_networks(router, folder, links, partial(self._set_link, router))
 
-    def _know_networks(self, router: str) -> None:
-        """Wait until a router's zebra has the routes to its own networks.
-
-        FRR 10.3's zebra now and then has its interfaces and their addresses as it starts, and no route to them, for as
-        long as nothing happens to a link (seen with one router of three); bgpd then takes every next hop for invalid.
-        """
-        links = self._topology.links(router)
-        wanted = {str(own.network) for link in links for own in link.addresses if own.version == 4}
-
-        def missing() -> set[str]:
-            with Vty(plan_routers.frr_folder(self._folder, router)) as vty:
-                table = vty.run("zebra", "show ip route connected")
-            return {network for network in wanted if network not in table}
-
-        with contextlib.suppress(WaitTimeout):
-            until(f"{router} to know its networks", missing, lambda left: not left, within=_KNOWN_WITHIN)
-            return
-        for link in links:
-            for up in (False, True):
-                self._rpc.call("link", host=router, network=link.network, up=up, where="host")
-        until(f"{router} to know its networks", missing, lambda left: not left, within=_KNOWN_WITHIN)
+    def _set_link(self, router: str, network: str, up: bool) -> None:
+        self._rpc.call("link", host=router, network=network, up=up, where="host")
 
     def _plan(self, found: Frr) -> None:
         spec = plan.make(self._request.name, self._topology, self._folder, self._lablet, found)
