@@ -72,7 +72,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--timers",
         choices=("quick", "whole-agent", "manifest"),
         default="quick",
-        help="BGP timers: cut down to hold 3 s, restart 6 s (quick, default; on kind as whole-agent), restart 20 s "
+        help="BGP timers: cut down to hold 3 s, restart 6 s (quick, default; on kind as whole-agent), restart 12 s "
         "(whole-agent), or the manifests' own",
     )
     doors.add_to_pytest(group)

@@ -182,6 +182,8 @@ class LabPool:
             return list(lab.reset(thorough=True) if self._thorough else lab.reset())
         except LblabError as error:
             self._shared = None
+            if self._settings.attach is not None:
+                raise LabError(f"the lab {self._settings.attach} did not come back clean: {error}") from error
             lab.close()
             raise LabError(f"the lab did not come back clean and was replaced: {error}") from error
 
@@ -209,7 +211,7 @@ class LabPool:
 
     def _attached(self) -> Lab | None:
         """The running lab that the run is to use, the first time that it needs one."""
-        if self._settings.attach is None or self._count:
+        if self._settings.attach is None:
             return None
         from harness.lab import attach
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness.backends.kind import components, podlogs
+from harness.backends.kind import components, cpu, fingerprint, podlogs
 from harness.backends.kind.pods import SERVER_LABEL, adapt
 from harness.backends.kind.proc import Seen
 from harness.objects import deployment, service
+from harness.topology import load
 
 HERE: dict[str, Any] = {"image": "pause:3", "lablet": Path("/cache/lablet"), "folder": Path("/run/lab/pods")}
 
@@ -97,3 +98,36 @@ def test_logs_are_copied_without_the_runtimes_stamps(tmp_path: Path) -> None:
     (folder / "1.log").write_text(f"{stamp} F started again\n")
     followed.copy()
     assert copy.read_text().splitlines()[2:] == ["half a line", "started again"]
+
+
+ID = "b2aa234d6e7b19bd23513bffeedc3e69ec5fd1495ab88a1dfa091a7baf01aae8"
+
+
+@pytest.mark.parametrize(
+    ("groups", "file", "content"),
+    [
+        (
+            f"9:name=systemd:/docker/{ID}/init.scope\n4:cpu,cpuacct:/docker/{ID}\n",
+            "cpu,cpuacct/docker/{}/cpuacct.usage",
+            "2500000000\n",
+        ),
+        (f"4:cpuacct:/docker/{ID}/kubelet/pod1\n", "cpuacct/docker/{}/cpuacct.usage", "2500000000\n"),
+        (f"0::/docker/{ID}/init.scope\n", "docker/{}/cpu.stat", "usage_usec 2500000\nuser_usec 1\n"),
+        (f"0::/system.slice/docker-{ID}.scope\n", "system.slice/docker-{}.scope/cpu.stat", "usage_usec 2500000\n"),
+    ],
+    ids=["v1", "v1, alone", "v2", "v2, systemd"],
+)
+def test_a_containers_cpu_time_is_its_own_groups(tmp_path: Path, groups: str, file: str, content: str) -> None:
+    path = tmp_path / file.format(ID)
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert cpu.usage(groups, tmp_path) == 2.5
+    assert cpu.usage("5:pids:/docker/x\n", tmp_path) is None
+
+
+def test_topologies_of_the_same_nodes_can_have_one_cluster_after_another() -> None:
+    folder = Path(__file__).parents[2] / "topologies"
+    of = {path.stem: fingerprint.group(load(path)) for path in folder.glob("*.yaml")}
+    same = {name for name, group in of.items() if group == of["small"]}
+    assert same >= {"small", "restart", "two-routers", "multihop", "router-arp"}
+    assert not same & {"dual-stack", "failover", "metallb-l2", "blog"}

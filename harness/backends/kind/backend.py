@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +15,7 @@ from typing import Any
 
 from harness.backends.base import Backend
 from harness.backends.hosted import HostedBackend
-from harness.backends.kind import components, cpu, names, pods, reaper, tools, upgrading
+from harness.backends.kind import components, cpu, names, pods, reaper, tools, upgrading, zebra
 from harness.backends.kind.cluster import KindCluster, wait_for_init
 from harness.backends.kind.containers import Containers, name_of
 from harness.backends.kind.fingerprint import fingerprint
@@ -25,13 +27,17 @@ from harness.backends.netns.plan_timeline import OBSERVER, RECORDER
 from harness.backends.registry import LabInfo
 from harness.backends.request import Request
 from harness.cluster import Cluster
-from harness.errors import LabError, MissingCapability, UserError
+from harness.errors import LabError, LblabError, MissingCapability, UserError
 from harness.topology import Topology, load
 from harness.traffic import control
 
 #: What of a kind lab is not the real thing, where a router has FreeBSD's ARP; everything else is.
 ARP_STAND_IN = "lblab's ARP daemon stands in for FreeBSD's on {}"
 LINUX_STAND_IN = "Linux stands in for FreeBSD on the router"
+#: What a kubelet is made to look by: an annotation of the pod, and seconds between two of them.
+_LOOK, _LOOK_EVERY = "lblab.dev/look", 0.4
+#: Seconds after which that is given up.
+_STARTED_AGAIN_WITHIN = 30.0
 
 
 def stand_ins(topology: Topology) -> list[str]:
@@ -201,7 +207,11 @@ class KindBackend(HostedBackend):
         if host in self._containers:
             self._wake(host)
         if process in (RECORDER, OBSERVER) or self.processes()[process].pid is None:
-            return super().start(process)
+            started = super().start(process)
+            if process == f"{host}/zebra":
+                set_link = functools.partial(self.set_link, host)
+                zebra.know_networks(host, self.vty_folder(host), self.topology.links(host), set_link)
+            return started
         return self.processes()[process].started_ns or 0
 
     def replace(self, process: str, version: str) -> None:
@@ -242,6 +252,27 @@ class KindBackend(HostedBackend):
         nodes = {name: self._containers[name] for name in (*self.topology.nodes, names.CONTROL_PLANE)}
         version = str(self.details["kubernetes"])
         return KindCluster(names.cluster(self.name), self.kubeconfig, nodes, version, self._pause_image)
+
+    def wait_ended(self, process: str, within: float) -> int:
+        """Wait until a process has ended; returns when it did. Who starts it again is told to do so now."""
+        ended = super().wait_ended(process, within)
+        if process.partition("/")[0] in self._containers and components.of(process.rpartition("/")[2]):
+            threading.Thread(target=self._hasten, args=(process,), daemon=True, name="hasten").start()
+        return ended
+
+    def _hasten(self, process: str) -> None:
+        """Let a kubelet look at the pod of a component that has ended until it has started it again.
+
+        A kubelet that looks while its back-off lasts, a second here, looks again only after 10 to 15 s (kubelet,
+        backOffPeriod); a change of the pod makes it look at once.
+        """
+        pause, deadline = threading.Event(), time.monotonic() + _STARTED_AGAIN_WITHIN
+        with contextlib.suppress(LblabError):  # no API server, or no such pod any more: it takes the time that it takes
+            namespace, _, name = self.pod_of(process).partition("/")
+            while time.monotonic() < deadline and not self._rpc.call("there", name=process):
+                note = {"metadata": {"annotations": {_LOOK: str(time.monotonic_ns())}}}
+                self._api.patch("Pod", name, note, namespace=namespace)
+                pause.wait(_LOOK_EVERY)
 
     def _wake(self, host: str) -> None:
         """Start the container of a host that has ended, and wire it."""

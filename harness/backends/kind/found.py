@@ -212,6 +212,11 @@ class Found:
         """The PID of a component; None when it does not run."""
         return self._state(name).pid
 
+    def there(self, name: str) -> bool:
+        """Whether a component runs, or has been started and is held."""
+        state = self._state(name)
+        return state.pid is not None or state.held is not None
+
     def held(self) -> set[int]:
         """The processes that are held."""
         return {state.held for state in self._states.values() if state.held is not None}

@@ -63,6 +63,7 @@ class Host:
             "start": lambda r: (self._of(r["name"]).start(r["name"]), None),
             "signal": lambda r: (self._of(r["name"]).signal(r["name"], r["signal"]), None),
             "wait_ended": lambda r: (self._of(r["name"]).wait_ended(r["name"], r["within"]), None),
+            "there": lambda r: (self._found.there(r["name"]), None),
             "restart": lambda r: (self.restart(r["name"]), None),
             "pod_pid": lambda r: (podservers.pid_of(self._nodes[r["node"]], r["pod"]), None),
             "kill_pod": lambda r: (podservers.kill(self._nodes[r["node"]], r["pod"]), None),

@@ -12,6 +12,7 @@ import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from harness.backends.kind import (
     reaper,
     removal,
     tools,
+    zebra,
 )
 from harness.backends.kind.backend import KindBackend, stand_ins
 from harness.backends.kind.containers import Containers, name_of
@@ -268,6 +270,12 @@ class _Assembly:
         for name in (*self._topology.routers, *self._topology.clients):
             self._join(containers, name, name_of(self._request.name, name), "other")
         self._rpc.call("boot")
+        for router in self._topology.routers:
+            folder, links = plan_routers.frr_folder(self._folder, router), self._topology.links(router)
+            zebra.know_networks(router, folder, links, partial(self._set_link, router))
+
+    def _set_link(self, router: str, network: str, up: bool) -> None:
+        self._rpc.call("link", host=router, network=network, up=up, where="host")
 
     def _plan(self, found: Frr) -> None:
         spec = plan.make(self._request.name, self._topology, self._folder, self._lablet, found)
