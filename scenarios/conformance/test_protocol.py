@@ -27,7 +27,9 @@ def test_sessions(lab: Lab, record_property: Record) -> None:
         restart = peer.graceful_restart
         record_property(f"{FACT}{name}: remote AS", str(peer.remote_as))
         record_property(f"{FACT}{name}: hold, keepalive", f"{peer.hold:g} s, {peer.keepalive:g} s")
-        record_property(f"{FACT}{name}: graceful restart", f"{restart.capability}, {restart.remote_mode}")
+        # what FRR calls a capability that only one side has differs by its version; whether both have it does not
+        negotiated = "negotiated" if restart.negotiated else "not negotiated"
+        record_property(f"{FACT}{name}: graceful restart", f"{negotiated}, {restart.remote_mode}")
         record_property(f"{FACT}{name}: N-bit, restart time", f"{restart.n_bit}, {restart.restart_time}")
         record_property(f"{FACT}{name}: End-of-RIB received", ", ".join(sorted(restart.eor_received)))
 
