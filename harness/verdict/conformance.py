@@ -84,8 +84,7 @@ class Row:
 
 _WHOLE_AGENT = "an embedded agent is its BGP control plane alone and starts in milliseconds, a whole one in seconds"
 _HOLD_PHASE = "the hold time runs from the last KEEPALIVE, which is up to an interval old (RFC 4271 section 4.4)"
-#: Named reasons for a difference, by scenario and figure: what is only as true as a stand-in is (docs/stand-ins.md), and
-#: what is random.
+#: Named reasons for a difference, by scenario and figure: stand-ins (docs/stand-ins.md), and what is random.
 REASONS: tuple[tuple[str, str, str], ...] = (
     ("graceful_restart/test_agent.py*", "none: outage", _WHOLE_AGENT),
     ("graceful_restart/test_agent.py*", "peer-only: outage", _WHOLE_AGENT),
