@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import LblabError
 from harness.measure import Measured, Probe
 from harness.timeline import outages as timeline_outages
 from harness.timeline.event import OUTAGE_BEGIN, OUTAGE_END, Event
@@ -42,17 +43,12 @@ class Played(Measured):
     reconnects: list[tuple[int, int]] = field(default_factory=list)
     disconnects: list[tuple[int, int]] = field(default_factory=list)
 
-    def felt(self, since_ns: int = 0) -> dict[Grade, int]:
-        """How many lags of each grade the players had since a moment."""
+    def felt(self) -> dict[Grade, int]:
+        """How many lags of each grade the players had."""
         counts = dict.fromkeys(Grade, 0)
         for lag in self.lags:
-            if lag.end >= since_ns:
-                counts[lag.grade] += 1
+            counts[lag.grade] += 1
         return counts
-
-    def longest(self, since_ns: int = 0) -> Lag | None:
-        """The longest lag of any player that ended after a moment."""
-        return max((lag for lag in self.lags if lag.end >= since_ns), key=lambda lag: lag.length, default=None)
 
     def facts(self) -> dict[str, Any]:
         """The figures for a result file; seconds are unscaled."""
@@ -160,7 +156,9 @@ class Game(Probe):
     @property
     def measured(self) -> Played:
         """What was played, once it has stopped."""
-        return self.stop() if self._process is None else super().measured  # type: ignore[return-value]
+        if self._played is None:
+            raise LblabError("the game still runs")
+        return self._played
 
     def _told(self, run: Run, analysis: Analysis, ended_ns: int) -> Iterator[Event]:
         """A lag's outage says what the server has to say of it."""

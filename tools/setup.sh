@@ -115,7 +115,7 @@ make_venv() {
         "$python" -m venv "$VENV"
     fi
     say "installing Python packages into $VENV"
-    telling "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]' ||
+    telling "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev,kind]' ||
         fail "pip could not install the Python packages: see above"
     touch "$STAMP"
 }

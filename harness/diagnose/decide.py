@@ -196,8 +196,8 @@ def _rank(total: Total) -> tuple[float, float]:
 
 def _total(mechanism: Mechanism, findings: Sequence[Finding]) -> Total:
     own = [next(each for each in finding.candidates if each.mechanism is mechanism) for finding in findings]
-    # a lag weighs by its length: what happens at the edge of a long one is not what is looked for
-    weights = [finding.episode.length for finding in findings]
+    # a lag weighs by its length squared: what is looked for is the long one, and not what happens beside it more often
+    weights = [finding.episode.length**2 for finding in findings]
     whole = sum(weights) or 1
     fits = [weight if each.fits else 0 for each, weight in zip(own, weights, strict=True)]
     counted = fits if any(fits) else weights

@@ -14,7 +14,7 @@ AT_LEAST = 0.2
 #: In scaled time a machine's own hitches weigh as much as lags: what is shorter than this tells nothing, nanoseconds.
 _FLOOR_NS = 30_000_000
 #: What came too late, but came, is the machine's doing in scaled time unless it lasts so long, nanoseconds.
-_LATE_NS = 150_000_000
+_LATE_NS = 300_000_000
 #: A flow is steady when a gap is at least so many of its usual intervals.
 _INTERVALS = 3
 #: Gaps of several flows that begin or end within so many seconds of one another are one episode.

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import cast
 
+from harness.capture.messages import TCP
 from harness.capture.seen import BURST_NS, Seen, Stream, StreamKey
 from harness.diagnose import capture_signs
 from harness.diagnose.episodes import least
@@ -20,6 +21,8 @@ from harness.diagnose.observed import Flow, Gap, Observations, Sees
 _PACKETS, _INTERVAL_NS, _SILENT = 20, 1_500_000_000, 0.9
 #: Packets of the other direction went on when they came for at least this share of a gap.
 _WENT_ON = 0.5
+#: A stream that is silent more than a few times, and more often than once in so many packets, pauses by itself.
+_FEW, _PER_PAUSE = 2, 200
 _ICMP = (1, 58)
 #: Ports from here on are given to clients (Linux, net.ipv4.ip_local_port_range; others begin at 49152, RFC 6335).
 _EPHEMERAL = 32768
@@ -165,9 +168,12 @@ def _steady(stream: Stream) -> bool:
 def _gaps(pair: Pair, main: Stream, at_least: int, *, at_node: bool) -> list[Gap]:
     found = []
     usual = BURST_NS / main.interval if main.interval else 0
+    pauses = main.key[1] == TCP or (len(main.gaps) > _FEW and len(main.gaps) * _PER_PAUSE > main.count)
     for gap in main.gaps:
-        burst = max(0, gap.burst - round(2 * usual))
-        found.append(Gap(gap.begin, gap.end, _direction(pair, main, gap.begin, gap.end, at_node=at_node), burst))
+        way = _direction(pair, main, gap.begin, gap.end, at_node=at_node)
+        if way == "both" and pauses:
+            continue  # nobody had anything to say, as in a download or a chat
+        found.append(Gap(gap.begin, gap.end, way, max(0, gap.burst - round(2 * usual))))
     up = pair.up
     if up is not None and main is pair.down and up.last - main.last > max(at_least, 3 * main.interval):
         # the client went on asking, and never had an answer again

@@ -21,7 +21,7 @@ from harness.lag.matrix import Cell, Figures, Matrix, ordered
 from harness.lag.server import game_service
 from harness.measure import together
 from harness.play import SIDECAR_PORT, SOURCE_PORT, Game
-from harness.timeline import event, journal
+from harness.timeline import journal
 from harness.topology import load
 from harness.verdict.arp import Freebsd
 from harness.wait import let_pass, steady, until
@@ -107,31 +107,29 @@ class Course:
                 self._settle(cell)
             games = self._games()
             with together(games):
-                began = time.monotonic_ns()
+                began, before = time.monotonic_ns(), self._counted()
                 self._pass(began)
-                ended = time.monotonic_ns()
-            self._progress("reading what the players felt")
-            for name, game in games.items():
-                self._progress(f"reading what the players felt: {name}")
-                game.stop()
-        happened = self._lab.timeline.events(since_ns=began)
-        while_played = self._lab.timeline.events(since_ns=began, until_ns=ended)
+                after = self._counted()
+                self._progress("reading what the players felt")
         if self._wanted.timeline is not None:
-            journal.save(self._wanted.timeline, happened)
+            journal.save(self._wanted.timeline, self._lab.timeline.events(since_ns=began))
         cells = {}
         for cell in self._cells:
             if not cell.reachable:
                 cells[cell] = Figures(None)
                 continue
-            game = games[cell.key]
-            of = partial(while_played.of, subject=cell.arp, address=self._lab.service(cell.service).address)
-            cells[cell] = Figures(
-                Gaps.of(game.measured, self._scale),
-                moves=len(of(event.ARP_MOVED)),
-                expiries=len(of(event.ARP_EXPIRED)),
-                lost=game.measured.analysis.loss.lost,
-            )
+            played = games[cell.key].measured
+            moves, expiries = (now - then for now, then in zip(after[cell.key], before[cell.key], strict=True))
+            cells[cell] = Figures(Gaps.of(played, self._scale), moves, expiries, played.analysis.loss.lost)
         return Matrix(cells, self._wanted.late, self._conditions())
+
+    def _counted(self) -> dict[str, tuple[int, int]]:
+        """How often each router's entry of a cell's address has moved and run out so far."""
+        found = {}
+        for cell in self._cells:
+            arp, address = self._lab.router(cell.arp).arp, self._lab.service(cell.service).address
+            found[cell.key] = arp.moves(address), arp.expiries(address)
+        return found
 
     def _service(self, cell: Cell) -> dict[str, Any]:
         where = {"on-link": "on-link", "static route": "static", "BGP": "bgp"}[cell.address]

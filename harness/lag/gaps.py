@@ -62,14 +62,20 @@ class Gaps:
         own = [lag for lag in counted if lag.server_pause >= _SERVERS_SHARE * lag.length]
         others = [lag for lag in counted if lag.server_pause < _SERVERS_SHARE * lag.length and lag.lost >= _LOST_SHARE]
 
+        # an acknowledgement on either side is up to a tick away from the gap, half of one on the average, as of outages
+        half = played.analysis.flows[0].interval / 2 if played.analysis.flows else 0.0
+
         def spans(lags: Iterable[Lag]) -> tuple[tuple[float, float], ...]:
-            each = [((lag.start - begun) / _SECOND / scale, (lag.end - begun) / _SECOND / scale) for lag in lags]
+            each = [
+                ((lag.start + half - begun) / _SECOND / scale, (lag.end - half - begun) / _SECOND / scale)
+                for lag in lags
+            ]
             return tuple(merged(each, apart=_APART))
 
         found = spans(others)
         worst = tuple(
             max(
-                (lag for lag in others if start <= (lag.start - begun) / _SECOND / scale <= end),
+                (lag for lag in others if start <= (lag.start + half - begun) / _SECOND / scale <= end),
                 key=lambda lag: lag.length,
             )
             for start, end in found

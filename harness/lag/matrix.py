@@ -84,6 +84,8 @@ class Cell:
         return visits.length, visits.period if visits.length else None
 
 
+#: Linux takes no change of an entry for so many seconds after the last one (locktime; facts/l2_and_lag.md, 2.2).
+_LOCKTIME = 1.0
 #: The set-up that lagged, as far as is known of it.
 BASE = Cell()
 #: What may be changed in it, one at a time, and what a person would call that.
@@ -179,6 +181,14 @@ class Matrix:
             names = [name for name, _, removes in self.changes() if removes is good]
             if names:
                 found.append(f"{what}: {'; '.join(names)}.")
+        scale = self.conditions.get("time_scale", 1.0)
+        if self.late * scale < _LOCKTIME <= self.late and any(
+            removes and cell.arp == "linux" for _, cell, removes in self.changes()
+        ):
+            found.append(
+                f"Linux's timers are not scaled: here the late answer came {self.late * scale:g} s after the first, "
+                f"within the second in which Linux takes no other; {self.late:g} s late it would take it."
+            )
         if any(removes and cell.address == "static route" for _, cell, removes in self.changes()):
             found.append(
                 "A static route does as well as BGP: what helps is that the router has no ARP entry of the address to "

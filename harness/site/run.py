@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -163,9 +163,11 @@ def _results(lab: Lab, service: str, port: int, mechanisms: list[Mechanism], tel
         tell(f"{mechanism.value}: {course.lasts(lab):.0f} s")
         try:
             yield _one(lab, service, port, mechanism, course)
+            lab.reset()
         except LblabError as error:
             yield Result(mechanism, service, problem=str(error))
-        lab.reset()
+            with suppress(LblabError):  # the next one says so itself if the lab is past use
+                lab.reset()
 
 
 def _one(lab: Lab, service: str, port: int, mechanism: Mechanism, course: Course) -> Result:

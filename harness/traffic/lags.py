@@ -140,22 +140,3 @@ def strangers(run: Run) -> list[Move]:
                 found.append(Move(each.at, player, before, each.stranger))
             last = each.stranger
     return sorted(found, key=lambda move: move.at)
-
-
-def episodes(found: Iterable[Lag], *, at_least: Grade = Grade.HITCH, apart: int = 0) -> list[tuple[int, int]]:
-    """Lags of all players as episodes (start, end) of the game: those that overlap, or nearly, are one.
-
-    Args:
-        found: The lags.
-        at_least: Leave out what is less bad.
-        apart: Nanoseconds between two lags that still make them one episode.
-    """
-    merged: list[tuple[int, int]] = []
-    for lag in sorted(found, key=lambda lag: lag.start):
-        if lag.grade < at_least:
-            continue
-        if merged and lag.start <= merged[-1][1] + apart:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], lag.end))
-        else:
-            merged.append((lag.start, lag.end))
-    return merged

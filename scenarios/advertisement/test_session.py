@@ -18,7 +18,6 @@ from harness.wait import steady, until
 RECONNECT = 30
 
 
-@pytest.mark.gate
 def test_timers_and_bits_are_the_manifests(lab: Lab, quick_peering: Callable[..., Peering]) -> None:
     """Hold and keepalive time, restart time, N and R bits, F bit, and Graceful Restart said by both sides."""
     lab.peer(quick_peering(hold_time=12, keepalive_time=4, restart_time=33))

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.lab(topology="restart")]
 Record = Callable[[str, Any], None]
 
 
+@pytest.mark.gate
 def test_sessions(lab: Lab, record_property: Record) -> None:
     """What each router and the node have negotiated: timers, capabilities, bits."""
     for name, router in lab.routers.items():

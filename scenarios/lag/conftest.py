@@ -14,6 +14,7 @@ import pytest
 from harness.arp.router_arp import FreebsdArp
 from harness.diagnose.decide import name_of
 from harness.lab import Lab
+from harness.lag.gaps import Gaps
 from harness.lag.mechanisms import Mechanism
 from harness.timeline import journal
 from harness.wait import let_pass, until
@@ -24,6 +25,7 @@ KEEP = "LBLAB_LAG_TIMELINES"
 SEED = "LBLAB_LAG_SEED"
 
 Witness = Callable[..., None]
+Note = Callable[..., None]
 
 
 @pytest.fixture
@@ -54,6 +56,18 @@ def witness(lab: Lab, seed: int) -> Witness:
         assert named is mechanism, f"diagnosed as {named.value if named else 'nothing that can be told'}"
 
     return keep
+
+
+@pytest.fixture
+def note(record_property: Callable[[str, object], None]) -> Note:
+    """Put the players' gaps into the scenario's record, with the scale that they were measured at."""
+
+    def put(gaps: Gaps, *, scale: float = 1.0, predicted_s: float | None = None, **more: int) -> None:
+        record_property("lag", {**gaps.facts(), "time_scale": scale, "predicted_s": predicted_s, **more})
+        if gaps.length is not None:
+            record_property("lag_ms", round(gaps.length * 1e3, 1))
+
+    return put
 
 
 class Refreshed:

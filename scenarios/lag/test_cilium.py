@@ -18,7 +18,7 @@ from harness.play import Played
 from harness.timeline import event
 from harness.verdict.predict import Lease, cilium_l2_node_lost
 from harness.wait import let_pass
-from scenarios.lag.conftest import Witness
+from scenarios.lag.conftest import Note, Witness
 
 pytestmark = [pytest.mark.slow, pytest.mark.lab(topology="cilium-l2", fresh=True)]
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.lab(topology="cilium-l2", fresh=True
 RECONNECT, SLACK = 5.0, 1.5
 
 
-def test_a_lease_is_lost(lab: Lab, expect: Expect, witness: Witness) -> None:
+def test_a_lease_is_lost(lab: Lab, expect: Expect, witness: Witness, note: Note) -> None:
     """The API server is away from the holder only: the address moves, nothing is dead, players lag until they greet.
 
     The old holder goes on forwarding what still reaches it. The lease stays with the new one, so nothing but a new
@@ -59,7 +59,7 @@ def test_a_lease_is_lost(lab: Lab, expect: Expect, witness: Witness) -> None:
     (found,) = expect.runs(run, count=1)
     witness(Mechanism.LEASE_LOST, since)
     gaps = Gaps.of(found["game"], 1.0)
-    expect.records.append({"lag": gaps.facts()})
+    note(gaps, predicted_s=RECONNECT)
     print(f"{gaps}; {len(found['game'].reconnects)} reconnects")
     if not found["game"].trust.trusted:
         raise Untrusted(str(found["game"].trust))

@@ -23,7 +23,7 @@ from harness.metallb.settled import BACK_WITHIN, settled
 from harness.play import Played
 from harness.verdict.predict import metallb_speaker_lost
 from harness.wait import let_pass, until
-from scenarios.lag.conftest import Witness
+from scenarios.lag.conftest import Note, Witness
 
 pytestmark = [pytest.mark.slow, pytest.mark.lab(topology="metallb-l2", fresh=True)]
 
@@ -64,7 +64,7 @@ def heir(lab: Lab, leader: str) -> str:
 
 
 @pytest.fixture
-def play(lab: Lab, expect: Expect, leader: str, witness: Witness) -> Iterator[Play]:
+def play(lab: Lab, expect: Expect, leader: str, witness: Witness, note: Note) -> Iterator[Play]:
     """Let something happen to a game, and give its players' gaps."""
 
     def carry_out(
@@ -87,7 +87,7 @@ def play(lab: Lab, expect: Expect, leader: str, witness: Witness) -> Iterator[Pl
         if mechanism is not None:
             witness(mechanism, since)
         gaps = Gaps.of(found["game"], 1.0)
-        expect.records.append({"lag": gaps.facts()})
+        note(gaps)
         print(f"{mechanism.value if mechanism else 'control'}: {gaps}; {len(found['game'].reconnects)} reconnects")
         if not found["game"].trust.trusted:
             raise Untrusted(str(found["game"].trust))

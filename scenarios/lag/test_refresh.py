@@ -23,7 +23,7 @@ from harness.lag.watch import Players, Watch
 from harness.play import Played
 from harness.timeline import event
 from harness.verdict.arp import Freebsd
-from scenarios.lag.conftest import Refreshed, Witness, dead
+from scenarios.lag.conftest import Note, Refreshed, Witness, dead
 
 pytestmark = [pytest.mark.slow, pytest.mark.lab(topology="lag")]
 
@@ -36,7 +36,7 @@ Act = Callable[[Refreshed, Announcer, Announcer], None]
 
 
 @pytest.fixture
-def play(lab: Lab, expect: Expect, witness: Witness) -> Callable[..., Gaps]:
+def play(lab: Lab, expect: Expect, witness: Witness, note: Note) -> Callable[..., Gaps]:
     """Let something happen to a game that worker1 announces, and give the players' gaps since it was heard last."""
 
     def carry_out(mechanism: Mechanism, act: Act, until: float, players: Players = PLAYERS, row: str = "") -> Gaps:
@@ -58,7 +58,7 @@ def play(lab: Lab, expect: Expect, witness: Witness) -> Callable[..., Gaps]:
         (found,) = expect.runs(run, count=1)
         witness(mechanism, since, game.scale, row)
         gaps = Gaps.of(found["game"], game.scale, zero_ns=game.heard_ns)
-        expect.records.append({"lag": gaps.facts()})
+        note(gaps, scale=game.scale)
         print(f"{mechanism.value}: {gaps}, {len(found['game'].reconnects)} reconnects")
         if not found["game"].trust.trusted:
             raise Untrusted(str(found["game"].trust))

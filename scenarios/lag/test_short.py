@@ -21,7 +21,7 @@ from harness.lag.watch import Players, Watch
 from harness.play import Played
 from harness.timeline import event
 from harness.wait import let_pass
-from scenarios.lag.conftest import Refreshed, Witness
+from scenarios.lag.conftest import Note, Refreshed, Witness
 
 pytestmark = [pytest.mark.lab(topology="lag")]
 
@@ -46,10 +46,10 @@ def watch(lab: Lab) -> Watch:
     return Watch(lab, "game", node="worker1", client="client-freebsd", players=Players(), scale=1.0)
 
 
-def one_gap(expect: Expect, played: Played, *, whose: str = "network") -> Gaps:
+def one_gap(note: Note, played: Played, *, whose: str = "network") -> Gaps:
     """There was one gap, of the mechanism's length; whose fault it was, by the server's own stamps."""
     gaps = Gaps.of(played, 1.0)
-    expect.records.append({"lag": gaps.facts(), "predicted_s": LONG})
+    note(gaps, predicted_s=LONG)
     print(f"{whose}: {gaps}; the server's own: {gaps.servers}")
     if not played.trust.trusted:
         raise Untrusted(str(played.trust))
@@ -60,7 +60,8 @@ def one_gap(expect: Expect, played: Played, *, whose: str = "network") -> Gaps:
     return gaps
 
 
-def test_the_server_stalls(lab: Lab, expect: Expect, game: Refreshed, witness: Witness) -> None:
+@pytest.mark.gate
+def test_the_server_stalls(lab: Lab, expect: Expect, game: Refreshed, witness: Witness, note: Note) -> None:
     """The game stands still and nothing else does: no packet of the echo beside it is lost, and no MAC has moved."""
     since = time.monotonic_ns()
 
@@ -77,12 +78,12 @@ def test_the_server_stalls(lab: Lab, expect: Expect, game: Refreshed, witness: W
 
     (found,) = expect.runs(run, count=1)
     witness(Mechanism.SERVER_STALL, since)
-    one_gap(expect, found["game"], whose="server")
+    one_gap(note, found["game"], whose="server")
     assert not lab.timeline.events(since).of(event.ARP_MOVED, address=game.address)
 
 
 @pytest.mark.slow
-def test_the_reply_path_is_lost(lab: Lab, expect: Expect, game: Refreshed, witness: Witness) -> None:
+def test_the_reply_path_is_lost(lab: Lab, expect: Expect, game: Refreshed, witness: Witness, note: Note) -> None:
     """Inputs arrive and updates do not come back: all that is lost is lost on the way down."""
     since = time.monotonic_ns()
 
@@ -101,13 +102,13 @@ def test_the_reply_path_is_lost(lab: Lab, expect: Expect, game: Refreshed, witne
 
     (found,) = expect.runs(run, count=1)
     witness(Mechanism.STALE_REPLY_PATH, since)
-    one_gap(expect, found["game"])
+    one_gap(note, found["game"])
     assert found["game"].analysis.loss.lost_up == 0
     assert not lab.timeline.events(since).of(event.ARP_MOVED, address=game.address)
 
 
 @pytest.mark.slow
-def test_another_host_has_the_address(lab: Lab, expect: Expect, game: Refreshed, witness: Witness) -> None:
+def test_another_host_has_the_address(lab: Lab, expect: Expect, game: Refreshed, witness: Witness, note: Note) -> None:
     """A third MAC, of no node: players are told that the port is unreachable, until the address is announced again.
 
     The other host has it all the time: the last one who speaks has the router's ear.
@@ -128,7 +129,7 @@ def test_another_host_has_the_address(lab: Lab, expect: Expect, game: Refreshed,
 
     (found,) = expect.runs(run, count=1)
     witness(Mechanism.DUPLICATE_ADDRESS, since)
-    one_gap(expect, found["game"])
+    one_gap(note, found["game"])
     moved = [each.data["at"] for each in lab.timeline.events(since).of(event.ARP_MOVED, address=game.address)]
     assert moved[:2] == ["rogue", "worker1"]
     refused = [error for error in found["game"].analysis.icmp if (error.type, error.code) == (3, 3)]

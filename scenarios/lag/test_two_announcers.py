@@ -21,7 +21,7 @@ from harness.measure import together
 from harness.play import SOURCE_PORT, Game, Played
 from harness.timeline import event
 from harness.verdict.arp import Freebsd, two_announcers
-from scenarios.lag.conftest import Refreshed, Witness
+from scenarios.lag.conftest import Note, Refreshed, Witness
 
 pytestmark = [pytest.mark.lab(topology="lag")]
 
@@ -39,7 +39,7 @@ TWINS = {
 }
 
 
-def test_gaps_of_the_slower_answer(lab: Lab, expect: Expect, witness: Witness, dice: random.Random) -> None:
+def test_gaps_of_the_slower_answer(lab: Lab, expect: Expect, witness: Witness, note: Note, dice: random.Random) -> None:
     """S6: at each refresh the router visits the faster announcer's node until the slower answer has come.
 
     That node translates players' addresses otherwise, and the server refuses their inputs as a stranger's; its updates
@@ -86,7 +86,7 @@ def test_gaps_of_the_slower_answer(lab: Lab, expect: Expect, witness: Witness, d
     print(f"S6, D = {LATE:g} s, scale {game.scale:g}: {gaps}; {len(moves)} moves in {len(refreshes)} refreshes")
     for name in TWINS:
         print(f"{name}: {Gaps.of(found[name], game.scale)}")
-    expect.records.append({"lag": gaps.facts(), "moves": len(moves), "refreshes": len(refreshes)})
+    note(gaps, scale=game.scale, predicted_s=LATE, moves=len(moves), refreshes=len(refreshes))
     if not found["game"].trust.trusted:
         raise Untrusted(f"{found['game'].trust}; {gaps}")
     predicted = two_announcers(Freebsd(1.0), LATE)

@@ -17,7 +17,7 @@ import pytest
 from wires_lab import Wires
 
 from harness.backends.netns.spec import Process
-from harness.diagnose.decide import diagnose
+from harness.diagnose.decide import Diagnosis, diagnose
 from harness.diagnose.load import Given, load
 from harness.lag.mechanisms import Mechanism
 from harness.wait import let_pass, until
@@ -174,14 +174,19 @@ def play(wires: Wires, server: Server) -> None:
         sender.join()
 
 
+def longest_gap(found: Diagnosis) -> float:
+    """Seconds; a busy machine may add hitches of its own to a lag, but not to a gap."""
+    gaps = [gap for finding in found.findings for _, gap in finding.episode.gaps]
+    return max((gap.end or gap.begin) - gap.begin for gap in gaps) / 1e9
+
+
 @pytest.mark.parametrize("how", ["AF_PACKET", "tcpdump"])
 def test_a_stalled_server_is_told_from_the_network(captures: dict[str, Path], how: str) -> None:
     if how not in captures:
         pytest.skip(f"{how} is not installed")
     (found,) = diagnose(load(Given([captures[how]])))
     assert found.address == VIP
-    longest = max(found.findings, key=lambda each: each.episode.length).episode
-    assert longest.length / 1e9 == pytest.approx(STALL, abs=0.5)
+    assert longest_gap(found) == pytest.approx(STALL, abs=0.5)
     assert found.mechanism is Mechanism.SERVER_STALL
     assert found.innocent
 
@@ -193,5 +198,5 @@ def test_a_capture_of_all_interfaces_has_each_packet_twice(captures: dict[str, P
     seen = load(Given([captures["tcpdump -i any"]]))
     (found,) = diagnose(seen)
     assert found.mechanism is None
-    assert max(each.episode.length for each in found.findings) / 1e9 == pytest.approx(STALL, abs=0.5)
+    assert longest_gap(found) == pytest.approx(STALL, abs=0.5)
     assert found.capture

@@ -115,3 +115,22 @@ def test_a_players_machine_hears_that_the_router_finds_nobody(tmp_path: Path) ->
     (silent,) = diagnose(load(Given([file])))
     assert silent.mechanism is None
     assert len(silent.possible) > 3
+
+
+def test_a_conversation_that_pauses_has_no_lags(tmp_path: Path) -> None:
+    """A download in bursts: silence of both sides is no lag; silence of one is."""
+    packets = []
+    for burst in range(20):
+        for number in range(50):
+            at = data.START + burst * 5 * data.SECOND + number * 20_000_000
+            packets.append((at, data.ethernet(data.NODE1, data.ROUTER, data.udp(data.CLIENT, 50001, data.VIP, 443))))
+            packets.append(
+                (at + 1, data.ethernet(data.ROUTER, data.NODE1, data.udp(data.VIP, 443, data.CLIENT, 50001)))
+            )
+    file = tmp_path / "quic.pcap"
+    file.write_bytes(data.pcap(packets))
+    assert diagnose(load(Given([file]))) == ()
+    served = [each for number, each in enumerate(packets) if not (number % 2 and 1040 <= number < 1080)]
+    file.write_bytes(data.pcap(served))
+    (found,) = diagnose(load(Given([file])))
+    assert len(found.findings) == 1

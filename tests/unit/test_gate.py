@@ -340,3 +340,49 @@ def test_a_result_of_another_format(tmp_path: Path) -> None:
     model.write(tmp_path / "x.json", result)
     with pytest.raises(UserError, match="format 99"):
         model.read(tmp_path / "x.json")
+
+
+# -- pytest as a process ---------------------------------------------------------------------------------------------
+
+
+def command(tmp_path: Path, *selection: str, markers: str = "not slow") -> pytest_run.Command:
+    """What pytest is told in a project that needs no lab."""
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\nmarkers = ["slow"]\n')
+    folder = tmp_path / "scenarios/x"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "test_x.py").write_text(
+        "import os\ndef test_seed():\n    assert os.environ['PYTHONHASHSEED'] == '7'\n"
+        "def test_forever():\n    import time\n    time.sleep(60)\n"
+    )
+    results = tmp_path / "out/000-A.jsonl"
+    return pytest_run.Command("1.20.2", selection, markers, "netns", "quick", 1, results, seed=7)
+
+
+def test_pytest_runs_with_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its output is kept beside its results."""
+    monkeypatch.chdir(tmp_path)
+    assert pytest_run.run(command(tmp_path, "scenarios/x/test_x.py::test_seed")) == 0
+    assert "1 passed" in (tmp_path / "out/000-A.log").read_text()
+
+
+def test_nothing_to_run_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expression that chooses no scenario, and an option that pytest refuses."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no scenario is chosen by scenarios -m 'slow'"):
+        pytest_run.run(command(tmp_path, "scenarios", markers="slow"))
+    with pytest.raises(UserError, match="not found"):
+        pytest_run.run(command(tmp_path, "scenarios/x/test_x.py::test_gone"))
+
+
+def test_an_interrupt_ends_pytest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is interrupted, so that it takes its labs down, and has ended when the interrupt goes on."""
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "out/000-A.log"
+
+    def ended(_: int) -> None:
+        if log.exists() and (tmp_path / "out/000-A.jsonl").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pytest_run.run(command(tmp_path, "scenarios/x/test_x.py::test_forever"), ended)
+    assert "KeyboardInterrupt" in log.read_text() or "no tests ran" in log.read_text()

@@ -73,11 +73,14 @@ def test_predictions(cell: Cell, late: float, expected: tuple[float, float | Non
 
 
 def test_the_verdict_names_what_removes_the_lag_and_what_does_not() -> None:
-    first, good, bad, static = matrix(metallb_on_link_cluster=True).verdict()
+    first, good, bad, linux, static = matrix(metallb_on_link_cluster=True).verdict()
     assert "gaps of 30.0 s, every 1226 s" in first
     assert good.startswith("Removes the lag: take MetalLB away; route the address")
     assert bad == "Does not remove it: take Cilium's announcer away."
+    assert "here the late answer came 0.6 s after the first" in linux
     assert "not BGP itself" in static
+    prompt = Matrix(matrix().cells, 0.5, CONDITIONS)
+    assert all("Linux's timers" not in sentence for sentence in prompt.verdict())
 
 
 def test_without_a_lag_nothing_is_said() -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from probe_data import MS, START, Path, probe
 
 from harness.traffic import game
 from harness.traffic.game import Grade
 from harness.traffic.game_records import Refusal, Update
-from harness.traffic.lags import episodes, lags
+from harness.traffic.lags import lags, strangers
 from harness.traffic.packets import flows
-from harness.traffic.records import Run, parse
+from harness.traffic.records import Run, SeenAs, parse
 
 TICK = 33_333_333
 
@@ -83,15 +81,11 @@ def test_thresholds_scale_but_for_a_hitch() -> None:
     assert game.grade(12 * MS, tick, 0.02) is None
 
 
-def test_lags_of_several_players_are_one_episode() -> None:
-    run = played(lost=range(100, 160))
-    (lag,) = lags(run, flows(run))
-    other = dataclasses.replace(lag, player=1, start=lag.start + TICK)
-    later = dataclasses.replace(lag, start=lag.end + 1000 * MS)
-    short = dataclasses.replace(lag, start=lag.end + 5000 * MS, grade=Grade.HITCH)
-    found = episodes([later, other, lag, short], at_least=Grade.SPIKE)
-    assert found == [(lag.start, other.end), (later.start, later.end)]
-    assert len(episodes([later, other, lag], apart=2000 * MS)) == 1
+def test_strangers_are_told_beside_whom_the_server_knew() -> None:
+    run = played(lost=range(100, 103))
+    run.seen_as = [SeenAs(START, 0, "10.0.0.1:4000")]
+    (move,) = strangers(run)
+    assert (move.before, move.after) == ("10.0.0.1:4000", "x")
 
 
 def test_a_games_records_are_read() -> None:

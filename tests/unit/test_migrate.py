@@ -60,11 +60,11 @@ def said(done: Migration, weight: Weight) -> list[str]:
     return [message.text for message in done.messages if message.weight is weight]
 
 
-def service(name: str, address: str, **labels: str) -> dict[str, Any]:
+def service(name: str, ip: str, **labels: str) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "namespace": "default", "labels": labels},
         "spec": {"type": "LoadBalancer"},
-        "status": {"loadBalancer": {"ingress": [{"ip": address}]}},
+        "status": {"loadBalancer": {"ingress": [{"ip": ip}]}},
     }
 
 
@@ -72,6 +72,7 @@ SERVICES = [
     service("web", "192.168.142.1", app="web"),
     service("game", "192.168.142.2", app="game"),
     service("six", "fd00:142::1", app="web"),
+    service("chosen", "192.168.142.3", address="bgp"),  # topologies/lag selects by this
 ]
 
 

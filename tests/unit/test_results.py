@@ -144,8 +144,8 @@ def test_steps_are_in_order(tmp_path: Path, by: By, keys: list[str]) -> None:
 
 def test_the_newest_step_is_judged_against_all_before_it(tmp_path: Path) -> None:
     steady = [measured_on(day, 500, 505, 510, 515) for day in (1, 2)]
-    same = kept(tmp_path / "same", *steady, measured_on(3, 502, 507, 512, 517))
-    worse = kept(tmp_path / "worse", *steady, measured_on(3, 1502, 1507, 1512, 1517))
+    same = kept(tmp_path / "same", *steady, measured_on(3, 502, 507, 512, 517, 509))
+    worse = kept(tmp_path / "worse", *steady, measured_on(3, 1502, 1507, 1512, 1517, 1509))
     verdicts = {}
     for file in (same, worse):
         [trend] = trends(history.load(file), "date")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harness.cli import main
 from harness.errors import UserError
+from harness.gate import pytest_run
 from harness.upgrade import Cilium
 
 
@@ -79,3 +83,44 @@ def test_a_version_that_does_not_exist_ends_nothing(lab: Any) -> None:
     with pytest.raises(UserError, match=r"1\.77"):
         Cilium(lab).upgrade_agent("w1", "1.77.0")
     assert lab.log == []
+
+
+# -- the door --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"), [(["passed", "skipped"], 0), (["passed", "failed"], 1), (["untrusted"], 3), (["skipped"], 3)]
+)
+def test_lblab_upgrade(
+    outcomes: list[str],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The scenarios of a rolling upgrade from A to B; what they say in a line each."""
+    (tmp_path / "scenarios/upgrade").mkdir(parents=True)
+    (tmp_path / "scenarios/upgrade/test_rollout.py").touch()
+    monkeypatch.chdir(tmp_path)
+    told: list[pytest_run.Command] = []
+
+    def run(command: pytest_run.Command, _: object) -> int:
+        told.append(command)
+        lines = [
+            {"kind": "scenario", "scenario": f"scenarios/upgrade/test_rollout.py::test_{number}", "outcome": outcome}
+            for number, outcome in enumerate(outcomes)
+        ]
+        command.results.parent.mkdir(parents=True, exist_ok=True)
+        command.results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return int("failed" in outcomes)
+
+    monkeypatch.setattr(pytest_run, "run", run)
+    monkeypatch.setattr("sys.argv", ["lblab", "upgrade", "1.18", "1.19.4"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    assert told[0].cilium_version == "1.18.0"
+    assert "--upgrade-to=1.19.4" in told[0].argv()
+    out = capsys.readouterr().out
+    assert all(outcome in out for outcome in outcomes)
+    assert "results/upgrade-1.18.0-1.19.4.jsonl" in out
