@@ -281,6 +281,8 @@ class KindBackend(HostedBackend):
         if container.status == "running":
             return
         container.start()
+        if host in self.topology.routers:
+            Containers(engine, self.name, self.folder).ready_for_frr(container)
         if host == names.CONTROL_PLANE or host in self.topology.nodes:
             wait_for_init(self._engine, self._containers[host])
         self.join(host)

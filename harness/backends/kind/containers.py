@@ -80,14 +80,18 @@ class Containers:
         memory = {"/run": "mode=0755", "/var/tmp": "mode=1777"}
         made = self._run(name, image, list(_KEEPER), volumes=volumes, tmpfs=memory, cap_add=["NET_ADMIN"])
         self._belong(made, os.getgid())
+        self.ready_for_frr(made)
         return made
+
+    def ready_for_frr(self, router: Container) -> None:
+        """Make what FRR needs in its container's memory, which is empty after each start."""
+        _said(router, ["mkdir", "-p", "/run/frr"])
 
     def _belong(self, router: Container, gid: int) -> None:
         """Let FRR run as root and its sockets belong to this user's group, as in the embedded lab."""
         groups = _said(router, ["cat", "/etc/group"])
         script = (
-            'printf %s "$0" > /etc/group && mkdir -p /run/frr /etc/frr &&'
-            " echo 'service integrated-vtysh-config' > /etc/frr/vtysh.conf"
+            'printf %s "$0" > /etc/group; mkdir -p /etc/frr; echo service integrated-vtysh-config > /etc/frr/vtysh.conf'
         )
         _said(router, ["sh", "-c", script, daemons.etc_group(groups, gid)])
 
