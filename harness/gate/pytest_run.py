@@ -108,7 +108,7 @@ def run(command: Command, ended: Callable[[int], None] = lambda _: None) -> int:
 
 
 def _can_be_interrupted() -> None:
-    """In the process that becomes pytest: end with this one, and heed SIGINT, which background jobs of a shell ignore."""
+    """In the process that becomes pytest: end with this one, and heed SIGINT, as a shell's background jobs do not."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
