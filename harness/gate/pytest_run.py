@@ -87,7 +87,7 @@ def run(command: Command, ended: Callable[[int], None] = lambda _: None) -> int:
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
-            preexec_fn=end_with_parent,
+            preexec_fn=_can_be_interrupted,
         )
         try:
             while process.poll() is None:
@@ -105,6 +105,12 @@ def run(command: Command, ended: Callable[[int], None] = lambda _: None) -> int:
         errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
         raise UserError(errors[-1] if errors else said)
     raise LabError(f"pytest ended with exit code {process.returncode}: {said}", hint=f"all of it: {log}")
+
+
+def _can_be_interrupted() -> None:
+    """In the process that becomes pytest: end with this one, and heed SIGINT, as a shell's background jobs do not."""
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _ended(results: Path) -> int:
