@@ -172,8 +172,8 @@ ENTRIES = (
     ),
     Entry(
         Mechanism.LINK_FLAP,
-        needs={Q.NODE_LOST: YES, Q.LINK_WENT: YES},
-        excluded_by={Q.BOTH_CLAIM: YES, Q.PATH_WORKS: YES},
+        needs={Q.LINK_WENT: YES},
+        excluded_by={Q.BOTH_CLAIM: YES, Q.PATH_WORKS: YES, Q.NODE_LOST: NO},
         speaks={(Q.LINK_WENT, YES): 4, (Q.NODE_LOST, YES): 2, (Q.MOVED_AT_BEGIN, NO): 1},
         capture=(_AT_ROUTER, _PING, "the switch's log of its ports, and ethtool -S of the node's NIC"),
     ),
