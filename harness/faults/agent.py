@@ -6,28 +6,12 @@ import signal
 from dataclasses import dataclass
 
 from harness.faults import process
-from harness.faults.base import Fault, Steps
-from harness.faults.parameters import NodeName, RestartAfter
+from harness.faults.base import Steps
+from harness.faults.targets import Ended, OfNode
 
 
 @dataclass(frozen=True)
-class _AgentEnded(Fault):
-    node: NodeName
-    restart_after: RestartAfter = None
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
-
-    @property
-    def lasting(self) -> float | None:
-        """Until the restart."""
-        return self.restart_after
-
-
-@dataclass(frozen=True)
-class AgentKilled(_AgentEnded):
+class AgentKilled(Ended, OfNode):
     """End a node's Cilium agent with SIGKILL: its TCP connections close, no NOTIFICATION is sent."""
 
     name = "agent-kill"
@@ -38,7 +22,7 @@ class AgentKilled(_AgentEnded):
 
 
 @dataclass(frozen=True)
-class AgentStopped(_AgentEnded):
+class AgentStopped(Ended, OfNode):
     """Ask a node's Cilium agent to end with SIGTERM, as a rollout does."""
 
     name = "agent-stop"
@@ -49,16 +33,10 @@ class AgentStopped(_AgentEnded):
 
 
 @dataclass(frozen=True)
-class AgentStalled(Fault):
+class AgentStalled(OfNode):
     """Keep a node's Cilium agent from running (SIGSTOP): its connections stay open and nobody answers on them."""
 
-    node: NodeName
     name = "agent-stall"
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
 
     def apply(self, steps: Steps) -> None:
         """Send SIGSTOP; SIGCONT undoes it."""

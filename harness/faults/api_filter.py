@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.faults.base import Fault, Steps
-from harness.faults.parameters import NodeName
+from harness.faults.base import Steps
+from harness.faults.targets import OfNode
 
 #: Where the API server listens in a lab (harness.backends.netns.wiring, API_PORT).
 _PORT = 6443
 
 
 @dataclass(frozen=True)
-class ApiServerFiltered(Fault):
+class ApiServerFiltered(OfNode):
     """Drop all packets between a node and the API server: its agent and kubelet see nothing, its datapath goes on.
 
     Whoever holds a lease on that node cannot renew it.
     """
 
-    node: NodeName
     name = "api-filter"
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
 
     def apply(self, steps: Steps) -> None:
         """Filter in the node."""

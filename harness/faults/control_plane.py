@@ -6,22 +6,12 @@ import signal
 from dataclasses import dataclass
 
 from harness.faults import process
-from harness.faults.base import Fault, Steps
-from harness.faults.parameters import NodeName, RestartAfter
+from harness.faults.base import Steps
+from harness.faults.targets import Ended, OfNode
 
 
 @dataclass(frozen=True)
-class _Gone(Fault):
-    restart_after: RestartAfter = None
-
-    @property
-    def lasting(self) -> float | None:
-        """Until the restart."""
-        return self.restart_after
-
-
-@dataclass(frozen=True)
-class OperatorGone(_Gone):
+class OperatorGone(Ended):
     """End Cilium's operator with SIGKILL: no new addresses, no new node configurations."""
 
     name = "operator-gone"
@@ -33,7 +23,7 @@ class OperatorGone(_Gone):
 
 
 @dataclass(frozen=True)
-class ApiServerGone(_Gone):
+class ApiServerGone(Ended):
     """End the Kubernetes API server with SIGKILL: every watch breaks."""
 
     name = "api-server-gone"
@@ -45,7 +35,7 @@ class ApiServerGone(_Gone):
 
 
 @dataclass(frozen=True)
-class ApiServerStopped(_Gone):
+class ApiServerStopped(Ended):
     """Ask the Kubernetes API server to end with SIGTERM: it finishes what it is asked, and closes every watch."""
 
     name = "api-server-stop"
@@ -57,7 +47,7 @@ class ApiServerStopped(_Gone):
 
 
 @dataclass(frozen=True)
-class ControllerManagerGone(_Gone):
+class ControllerManagerGone(Ended):
     """End the Kubernetes controllers with SIGKILL: EndpointSlices and node conditions stay as they are."""
 
     name = "controller-manager-gone"
@@ -69,23 +59,7 @@ class ControllerManagerGone(_Gone):
 
 
 @dataclass(frozen=True)
-class _OfKubelet(Fault):
-    node: NodeName
-    restart_after: RestartAfter = None
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
-
-    @property
-    def lasting(self) -> float | None:
-        """Until the restart."""
-        return self.restart_after
-
-
-@dataclass(frozen=True)
-class KubeletStopped(_OfKubelet):
+class KubeletStopped(Ended, OfNode):
     """Ask a node's kubelet to end with SIGTERM, as `systemctl stop kubelet` does: its pods go on."""
 
     name = "kubelet-stop"
@@ -96,7 +70,7 @@ class KubeletStopped(_OfKubelet):
 
 
 @dataclass(frozen=True)
-class KubeletGone(_OfKubelet):
+class KubeletGone(Ended, OfNode):
     """End a node's kubelet with SIGKILL: its pods go on, its heartbeats stop."""
 
     name = "kubelet-gone"

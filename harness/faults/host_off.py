@@ -7,25 +7,20 @@ from functools import partial
 from typing import Annotated
 
 from harness.faults import process
-from harness.faults.base import Fault, Steps
+from harness.faults.base import Steps
 from harness.faults.link import cut, networks
-from harness.faults.parameters import Duration, NodeName, RouterName
+from harness.faults.parameters import Duration
+from harness.faults.targets import Ended, OfNode, OfRouter
 
 
 @dataclass(frozen=True)
-class NodePaused(Fault):
+class NodePaused(OfNode):
     """Keep every process on a node from running, as `docker pause` does: its kernel goes on, and so do packets.
 
     The node's addresses still answer ARP and forward; nobody on it speaks BGP, or renews a lease.
     """
 
-    node: NodeName
     name = "node-pause"
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
 
     def apply(self, steps: Steps) -> None:
         """Stop all processes (SIGSTOP); SIGCONT undoes it."""
@@ -35,19 +30,13 @@ class NodePaused(Fault):
 
 
 @dataclass(frozen=True)
-class NodeStopped(Fault):
+class NodeStopped(OfNode):
     """Stop a node in order, as `docker stop` does: every process is asked to end, then the node is off.
 
     Nothing is drained before: what the node announces ends with its processes.
     """
 
-    node: NodeName
     name = "node-stop"
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
 
     def apply(self, steps: Steps) -> None:
         """Stop it; starting its processes again starts it."""
@@ -56,29 +45,18 @@ class NodeStopped(Fault):
 
 
 @dataclass(frozen=True)
-class RouterContainerRestarted(Fault):
+class RouterContainerRestarted(Ended, OfRouter):
     """Kill a router's container and start it again: no daemon says goodbye, the links go down, all state is gone.
 
     In the embedded lab the router's processes are killed, its links cut and its kernel's tables emptied.
     """
 
-    router: RouterName = None
     restart_after: Annotated[Duration, "The time between."] = 0.0
     name = "router-container-restart"
 
-    @property
-    def subject(self) -> str:
-        """The router."""
-        return self.router or "router"
-
-    @property
-    def lasting(self) -> float | None:
-        """Until the restart."""
-        return self.restart_after
-
     def apply(self, steps: Steps) -> None:
         """Kill it."""
-        _off(steps, steps.lab.router(self.router).name, orderly=False)
+        _off(steps, self.target(steps).name, orderly=False)
 
 
 def _off(steps: Steps, host: str, *, orderly: bool) -> None:

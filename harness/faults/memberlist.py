@@ -5,28 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from harness.faults.base import Fault, Steps
-from harness.faults.parameters import NodeName
+from harness.faults.base import Steps
+from harness.faults.targets import OfNode
 
 #: Memberlist's port, TCP and UDP, as in MetalLB's manifests.
 _PORT = 7946
 
 
 @dataclass(frozen=True)
-class MemberlistFiltered(Fault):
+class MemberlistFiltered(OfNode):
     """Drop memberlist's port (TCP and UDP 7946) at a node, one way or both; everything else passes."""
 
-    node: NodeName
     direction: Annotated[Literal["from", "to", "both"], "What is dropped: packets from the node, to it, or both."] = (
         "both"
     )
     peer: Annotated[str | None, "Only with this other node; with all of them if left out."] = None
     name = "memberlist-filter"
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
 
     def apply(self, steps: Steps) -> None:
         """Filter in the node."""

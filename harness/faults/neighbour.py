@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.errors import LabError
-from harness.faults.base import Fault, Steps
-from harness.faults.parameters import NodeName
+from harness.faults.base import Steps
 from harness.faults.stamps import asked
+from harness.faults.targets import OfNode
 
 #: A MAC that no host of a lab has; locally administered (IEEE 802, the second bit of the first byte).
 NOBODY = "02:ff:ff:ff:ff:ff"
@@ -16,20 +16,14 @@ _HOW = "answered by iproute2"
 
 
 @dataclass(frozen=True)
-class GatewayLost(Fault):
+class GatewayLost(OfNode):
     """Let a node's neighbour entry of its gateway lead nowhere: packets come in, and answers do not get out.
 
     Stands in for a stale entry that Cilium's datapath goes on using: bpf_fib_lookup does not refresh it
     (facts/l2_and_lag.md, section 3, candidate 5). Hosts on the node's own network are reached as before.
     """
 
-    node: NodeName
     name = "gateway-lost"
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
 
     def apply(self, steps: Steps) -> None:
         """Replace the entry by a permanent one."""

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from harness.bgp import ESTABLISHED
 from harness.faults import process
-from harness.faults.base import Fault, Steps
+from harness.faults.base import Steps
 from harness.faults.link import cut, networks
-from harness.faults.parameters import NodeName
 from harness.faults.stamps import asked
+from harness.faults.targets import OfNode
 from harness.wait import until
 
 #: Seconds for evicted pods to be gone: their grace period is 30 s unless they say otherwise.
@@ -21,17 +21,7 @@ _WITHDRAWN_WITHIN = 15.0
 
 
 @dataclass(frozen=True)
-class _OfNode(Fault):
-    node: NodeName
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
-
-
-@dataclass(frozen=True)
-class NodeSilent(_OfNode):
+class NodeSilent(OfNode):
     """Drop all packets of a node in both directions; its processes go on, no carrier is lost.
 
     With `arp` the switch drops every frame. Without, only IP is dropped, in the node's own packet filter: ARP, and
@@ -59,7 +49,7 @@ class NodeSilent(_OfNode):
 
 
 @dataclass(frozen=True)
-class NodeCrashed(_OfNode):
+class NodeCrashed(OfNode):
     """End every process on a node at once, pods included, and take its link down.
 
     A node that loses its power (`silent`) says nothing: the link goes first. `docker kill` of a node, or a reset of
@@ -84,7 +74,7 @@ class NodeCrashed(_OfNode):
 
 
 @dataclass(frozen=True)
-class NodeShutDown(_OfNode):
+class NodeShutDown(OfNode):
     """Shut a node down in order: drain it, take a label off, stop its processes, take its link down."""
 
     label: Annotated[str | None, "The label that makes it announce, taken off before the processes stop."] = None

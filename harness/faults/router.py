@@ -4,42 +4,20 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from harness.faults import process
-from harness.faults.base import Fault, Steps
+from harness.faults.base import Steps
 from harness.faults.link import cut, networks
-from harness.faults.parameters import Duration, RestartAfter, RouterName
-
-if TYPE_CHECKING:
-    from harness.router import Router
+from harness.faults.parameters import Duration
+from harness.faults.targets import Ended, OfRouter
 
 
 @dataclass(frozen=True)
-class _OfRouter(Fault):
-    router: RouterName = None
-
-    @property
-    def subject(self) -> str:
-        """The router."""
-        return self.router or "router"
-
-    def target(self, steps: Steps) -> Router:
-        """The router that is meant."""
-        return steps.lab.router(self.router)
-
-
-@dataclass(frozen=True)
-class BgpdKilled(_OfRouter):
+class BgpdKilled(Ended, OfRouter):
     """End a router's bgpd with SIGKILL: its TCP connections close; zebra removes its routes."""
 
-    restart_after: RestartAfter = None
     name = "bgpd-kill"
-
-    @property
-    def lasting(self) -> float | None:
-        """Until the restart."""
-        return self.restart_after
 
     def apply(self, steps: Steps) -> None:
         """Send SIGKILL."""
@@ -47,16 +25,11 @@ class BgpdKilled(_OfRouter):
 
 
 @dataclass(frozen=True)
-class BgpdRestarted(_OfRouter):
+class BgpdRestarted(Ended, OfRouter):
     """Ask a router's bgpd to end with SIGTERM, and start it again."""
 
     restart_after: Annotated[Duration, "The time between."] = 0.0
     name = "bgpd-restart"
-
-    @property
-    def lasting(self) -> float | None:
-        """Until the restart."""
-        return self.restart_after
 
     def apply(self, steps: Steps) -> None:
         """Send SIGTERM."""
@@ -64,16 +37,11 @@ class BgpdRestarted(_OfRouter):
 
 
 @dataclass(frozen=True)
-class RouterDaemonsRestarted(_OfRouter):
+class RouterDaemonsRestarted(Ended, OfRouter):
     """Stop all of a router's routing daemons and start them again, as OPNsense's "Reload Service" does."""
 
     restart_after: Annotated[Duration, "The time between."] = 0.0
     name = "router-daemons-restart"
-
-    @property
-    def lasting(self) -> float | None:
-        """Until the restart."""
-        return self.restart_after
 
     def apply(self, steps: Steps) -> None:
         """Stop the daemons, the last started first."""
@@ -84,7 +52,7 @@ class RouterDaemonsRestarted(_OfRouter):
 
 
 @dataclass(frozen=True)
-class RouterRebooted(_OfRouter):
+class RouterRebooted(OfRouter):
     """Reboot a router: its links go down, its daemons end, its kernel forgets BGP's routes; later it is back.
 
     In order the daemons are stopped first and say so to their peers; otherwise the links go first, as when it loses

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from harness.errors import UserError
 from harness.faults import process
-from harness.faults.base import Fault, Steps
-from harness.faults.parameters import NodeName, RestartAfter
+from harness.faults.base import Steps
+from harness.faults.targets import Ended, OfNode
 
 
 def speaker_of(steps: Steps, node: str) -> str:
@@ -27,23 +27,7 @@ def speaker_of(steps: Steps, node: str) -> str:
 
 
 @dataclass(frozen=True)
-class _SpeakerEnded(Fault):
-    node: NodeName
-    restart_after: RestartAfter = None
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
-
-    @property
-    def lasting(self) -> float | None:
-        """Until the restart."""
-        return self.restart_after
-
-
-@dataclass(frozen=True)
-class SpeakerKilled(_SpeakerEnded):
+class SpeakerKilled(Ended, OfNode):
     """End a node's MetalLB speaker with SIGKILL: the others find out by their failure detector."""
 
     name = "speaker-kill"
@@ -54,7 +38,7 @@ class SpeakerKilled(_SpeakerEnded):
 
 
 @dataclass(frozen=True)
-class SpeakerStopped(_SpeakerEnded):
+class SpeakerStopped(Ended, OfNode):
     """Ask a node's MetalLB speaker to end with SIGTERM, as a rollout does: it tells the others that it leaves."""
 
     name = "speaker-stop"
@@ -65,14 +49,13 @@ class SpeakerStopped(_SpeakerEnded):
 
 
 @dataclass(frozen=True)
-class SpeakerStalled(Fault):
+class SpeakerStalled(OfNode):
     """Keep a node's MetalLB speaker from running (SIGSTOP), always or but for a share of the time.
 
     With `cpu_percent` it is stopped and continued in turns, ten times a second, as a CPU limit does to a container that
     has used its quota up. Unlike a quota, this also holds a process up that needs less than its share.
     """
 
-    node: NodeName
     cpu_percent: Annotated[float, "For how many of a hundred milliseconds it runs; 0 stops it altogether."] = 0.0
     name = "speaker-stall"
 
@@ -80,11 +63,6 @@ class SpeakerStalled(Fault):
         """Check the share."""
         if not 0 <= self.cpu_percent < 100:
             raise ValueError(f"cpu-percent is at least 0 and below 100, not {self.cpu_percent:g}")
-
-    @property
-    def subject(self) -> str:
-        """The node."""
-        return self.node
 
     def apply(self, steps: Steps) -> None:
         """Stop it, or stop and continue it in turns."""
