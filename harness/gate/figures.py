@@ -5,9 +5,6 @@ from __future__ import annotations
 from harness.gate.model import Figure
 from harness.results.saved import Scenario
 
-#: A property of this ending (`record_property("time_to_route_ms", 812.3)`) is compared like an outage.
-_MILLISECONDS = "_ms"
-
 
 def figures(line: Scenario) -> list[Figure]:
     """Read the figures off a scenario's line of results; those of `--runs` above 1 by their median."""
@@ -16,7 +13,7 @@ def figures(line: Scenario) -> list[Figure]:
         low, high = _prediction(line, one.probe)
         found.append(
             Figure(
-                name=f"outage: {one.probe}",
+                name=one.name,
                 ms=one.middle_ms,
                 resolution_ms=one.resolution_ms,
                 trusted=one.trusted,
@@ -25,9 +22,8 @@ def figures(line: Scenario) -> list[Figure]:
                 predicted_high_ms=high,
             )
         )
-    for name, value in (line.facts.get("properties") or {}).items():
-        if name.endswith(_MILLISECONDS) and isinstance(value, int | float):
-            found.append(Figure(name=name, ms=float(value)))
+    # such as record_property("time_to_route_ms", 812.3): compared like an outage
+    found += [Figure(name=name, ms=value) for name, value in line.milliseconds.items()]
     return found
 
 

@@ -41,6 +41,11 @@ class Figure:
     reasons: tuple[str, ...] = ()
 
     @property
+    def name(self) -> str:
+        """What comparisons and the history call it."""
+        return f"outage: {self.probe}"
+
+    @property
     def middle_ms(self) -> float:
         """The median of the runs."""
         return median(self.outages_ms)
@@ -115,14 +120,19 @@ class Scenario:
     def named_figures(self) -> dict[str, Figure]:
         """Its figures by the names that comparisons and the history know them by.
 
-        "outage: PROBE" for what a probe measured; a number that the scenario recorded as a property whose name ends in
-        `_ms` has that name, and is trusted as much as the scenario itself.
+        A number that the scenario recorded (`milliseconds`) is trusted as much as the scenario itself.
         """
-        found = {f"outage: {figure.probe}": figure for figure in self.figures}
-        for name, value in (self.facts.get("properties") or {}).items():
-            if name.endswith("_ms") and isinstance(value, int | float) and not isinstance(value, bool):
-                found[name] = Figure(name, (float(value),), 0.0, self.outcome != "untrusted", self.outcome)
+        found = {figure.name: figure for figure in self.figures}
+        for name, value in self.milliseconds.items():
+            found[name] = Figure(name, (value,), 0.0, self.outcome != "untrusted", self.outcome)
         return found
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        """The numbers that the scenario recorded as properties whose names end in `_ms`."""
+        properties = (self.facts.get("properties") or {}).items()
+        numbers = {name: value for name, value in properties if isinstance(value, int | float)}
+        return {n: float(v) for n, v in numbers.items() if n.endswith("_ms") and not isinstance(v, bool)}
 
 
 def _figures(expectation: Mapping[str, Any]) -> Iterator[Figure]:
