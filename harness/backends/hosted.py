@@ -8,7 +8,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from harness.backends.base import Impairment, ProcessState, Stamp, Where
 from harness.backends.netns import plan_routers, wiring
@@ -17,7 +17,19 @@ from harness.backends.netns.plan_timeline import OBSERVER, RECORDER
 from harness.backends.netns.rpc import Client
 from harness.backends.registry import LabInfo
 from harness.errors import LabError
-from harness.topology import Topology
+from harness.topology import Topology, load
+
+#: Both backends' routers are Linux.
+LINUX_STAND_IN = "Linux stands in for FreeBSD on the router"
+
+
+def router_stand_ins(topology: Topology) -> list[str]:
+    """What of a lab's routers, and of its time, is not the real thing beside that: the same on both backends."""
+    routers = [name for name, router in topology.routers.items() if router.arp == "freebsd"]
+    found = [f"lblab's ARP daemon stands in for FreeBSD's on {name}" for name in routers]
+    if topology.time_scale != 1:
+        found.append(f"timers of FreeBSD's ARP and of lblab's announcer are scaled by {topology.time_scale:g}")
+    return found
 
 
 class HostedBackend(ABC):
@@ -40,6 +52,12 @@ class HostedBackend(ABC):
         self.stages: Mapping[str, float] = info.stages
         self.lablet = Path(info.lablet)
         self._rpc = Client(self.folder / SOCKET_FILE)
+
+    @classmethod
+    def of(cls, info: LabInfo) -> Self:
+        """Use a lab that another process brought up."""
+        topology = load(Path(info.topology))
+        return cls(info, topology.model_copy(update={"time_scale": info.time_scale}))
 
     # -- hosts ------------------------------------------------------------------------------------------------------
 

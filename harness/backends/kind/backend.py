@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.base import Backend
-from harness.backends.hosted import HostedBackend
+from harness.backends.hosted import LINUX_STAND_IN, HostedBackend, router_stand_ins
 from harness.backends.kind import components, cpu, names, pods, reaper, tools, upgrading, zebra
 from harness.backends.kind.cluster import KindCluster, wait_for_init
 from harness.backends.kind.containers import Containers, name_of
@@ -28,12 +28,9 @@ from harness.backends.registry import LabInfo
 from harness.backends.request import Request
 from harness.cluster import Cluster
 from harness.errors import LabError, LblabError, MissingCapability, UserError
-from harness.topology import Topology, load
+from harness.topology import Topology
 from harness.traffic import control
 
-#: What of a kind lab is not the real thing, where a router has FreeBSD's ARP; everything else is.
-ARP_STAND_IN = "lblab's ARP daemon stands in for FreeBSD's on {}"
-LINUX_STAND_IN = "Linux stands in for FreeBSD on the router"
 #: What a kubelet is made to look by: an annotation of the pod, and seconds between two of them.
 _LOOK, _LOOK_EVERY = "lblab.dev/look", 0.4
 #: Seconds after which that is given up.
@@ -41,12 +38,8 @@ _STARTED_AGAIN_WITHIN = 30.0
 
 
 def stand_ins(topology: Topology) -> list[str]:
-    """What in a lab of a topology is not the real thing."""
-    found = [LINUX_STAND_IN]
-    found += [ARP_STAND_IN.format(name) for name, router in topology.routers.items() if router.arp == "freebsd"]
-    if topology.time_scale != 1:
-        found.append(f"timers of FreeBSD's ARP and of lblab's announcer are scaled by {topology.time_scale:g}")
-    return found
+    """What in a lab of a topology is not the real thing; everything else is."""
+    return [LINUX_STAND_IN, *router_stand_ins(topology)]
 
 
 class KindBackend(HostedBackend):
@@ -72,12 +65,6 @@ class KindBackend(HostedBackend):
         #: The Cilium version that agents get when they are stopped, and those of them that are to get it.
         self._staged = info.cilium_version
         self._replaced: set[str] = set()
-
-    @classmethod
-    def of(cls, info: LabInfo) -> KindBackend:
-        """Use a lab that another process brought up."""
-        topology = load(Path(info.topology))
-        return cls(info, topology.model_copy(update={"time_scale": info.time_scale}))
 
     def fits(self, request: Request) -> bool:
         """Whether another lab can be made of this one's cluster.

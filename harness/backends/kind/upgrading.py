@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.backends.kind import charts, cilium, images, preparation
-from harness.backends.kind.charts import Release
 from harness.backends.kind.cluster import KindCluster
 from harness.backends.kind.images import Image
 from harness.backends.kind.options import KindOptions
@@ -18,27 +17,7 @@ from harness.wait import until
 #: Seconds for the operator's new pod.
 _OPERATOR_WITHIN = 240.0
 #: The chart's value that leaves agents as they are until somebody deletes their pods: one node after the other.
-ONE_BY_ONE = {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}
-
-
-def upgrade(
-    tools: Tools,
-    made: KindCluster,
-    topology: Topology,
-    chosen: KindOptions,
-    folder: Path,
-    version: str,
-    progress: Progress = lambda _: None,
-) -> None:
-    """Move everything to another version; returns when every agent runs it and its BGP control plane answers.
-
-    Raises:
-        MissingCapability: The chart or an image of that version cannot be had.
-        UserError: The chart refuses a value.
-        LabError: Helm fails, or the new version does not get ready.
-    """
-    release = _ready(tools, made, topology, chosen, folder, version, progress, one_by_one=False)
-    cilium.install(tools, made, release, version, progress)
+_ONE_BY_ONE = {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}
 
 
 def stage(
@@ -52,10 +31,20 @@ def stage(
 ) -> None:
     """Move the operator to another version, and each agent when its pod is deleted; returns when the operator is new.
 
+    The chart and its images are had first: nothing of that is to cost time while traffic is measured.
+
     Raises:
-        MissingCapability, UserError, LabError: As `upgrade`.
+        MissingCapability: The chart or an image of that version cannot be had.
+        UserError: The chart refuses a value.
+        LabError: Helm fails, or the operator does not get ready.
     """
-    release = _ready(tools, made, topology, chosen, folder, version, progress, one_by_one=True)
+    kubernetes = made.kubernetes.removeprefix("v")
+    node = str(tools.engine.containers.get(made.control_plane).image.id)
+    _, bounding = preparation.look_into(tools.engine, node, folder.name)
+    release = cilium.prepare(tools, topology, version, chosen, folder, kubernetes, bounding, _ONE_BY_ONE)
+    wanted = [Image(name, "cilium") for name in release.images]
+    images.provide(tools.engine, wanted, chosen.image_archives, progress)
+    images.load_into_nodes(tools, made.name, wanted, progress)
     charts.install(tools, release, made.kubeconfig)
     cluster = Cluster(made.kubeconfig)
     try:
@@ -71,26 +60,3 @@ def stage(
         raise LabError(f"Cilium's operator does not become {version}: {error.message}") from None
     finally:
         cluster.close()
-
-
-def _ready(
-    tools: Tools,
-    made: KindCluster,
-    topology: Topology,
-    chosen: KindOptions,
-    folder: Path,
-    version: str,
-    progress: Progress,
-    *,
-    one_by_one: bool,
-) -> Release:
-    """Have the chart, and its images in the nodes: nothing of that is to cost time while traffic is measured."""
-    kubernetes = made.kubernetes.removeprefix("v")
-    node = str(tools.engine.containers.get(made.control_plane).image.id)
-    _, bounding = preparation.look_into(tools.engine, node, folder.name)
-    more = ONE_BY_ONE if one_by_one else None
-    release = cilium.prepare(tools, topology, version, chosen, folder, kubernetes, bounding, more)
-    wanted = [Image(name, "cilium") for name in release.images]
-    images.provide(tools.engine, wanted, chosen.image_archives, progress)
-    images.load_into_nodes(tools, made.name, wanted, progress)
-    return release

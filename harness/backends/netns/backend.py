@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends import registry
-from harness.backends.hosted import HostedBackend
+from harness.backends.hosted import LINUX_STAND_IN, HostedBackend, router_stand_ins
 from harness.backends.netns import cpu, credentials, ending, plan, plan_routers, wiring
 from harness.backends.netns.host import FAILURE_FILE, SOCKET_FILE, SPEC_FILE
 from harness.backends.netns.rpc import Client
@@ -26,7 +26,7 @@ from harness.binaries import Binaries, ensure
 from harness.cluster import Cluster
 from harness.errors import LabError, MissingCapability
 from harness.metallb import install as metallb
-from harness.topology import Topology, load
+from harness.topology import Topology
 from harness.wait import until
 
 #: Seconds for the lab host to answer; it takes 0.1 s on an idle machine.
@@ -40,22 +40,15 @@ STAND_INS = (
     "nodes are network namespaces and pods are processes in them",
     "lblab's node agent stands in for the kubelet",
     "kube-proxy stands in for Cilium's eBPF datapath",
-    "Linux stands in for FreeBSD on the router",
+    LINUX_STAND_IN,
 )
 L2_STAND_IN = "lblab's responder stands in for Cilium's BPF program that answers ARP, and for its reconciler"
-#: Instead of silence about it where a router has FreeBSD's ARP.
-_ARP_STAND_IN = "lblab's ARP daemon stands in for FreeBSD's on {}"
 
 
 def stand_ins(topology: Topology) -> list[str]:
     """What in a lab of a topology is not the real thing."""
-    routers = [name for name, router in topology.routers.items() if router.arp == "freebsd"]
-    found = [*STAND_INS, *(_ARP_STAND_IN.format(name) for name in routers)]
-    if topology.cilium.l2announcements.enabled:
-        found.append(L2_STAND_IN)
-    if topology.time_scale != 1:
-        found.append(f"timers of FreeBSD's ARP and of lblab's announcer are scaled by {topology.time_scale:g}")
-    return found
+    l2 = [L2_STAND_IN] if topology.cilium.l2announcements.enabled else []
+    return [*STAND_INS, *l2, *router_stand_ins(topology)]
 
 
 class NetnsBackend(HostedBackend):
@@ -152,12 +145,6 @@ class NetnsBackend(HostedBackend):
         made = cls(info, topology, owner_write)
         made._metallb_crds = list(metallb_crds)
         return made
-
-    @classmethod
-    def of(cls, info: LabInfo) -> NetnsBackend:
-        """Use a lab that another process brought up."""
-        topology = load(Path(info.topology))
-        return cls(info, topology.model_copy(update={"time_scale": info.time_scale}))
 
     def fits(self, request: Request) -> bool:
         """Nothing of an embedded lab is worth keeping: another one is up in seconds."""
