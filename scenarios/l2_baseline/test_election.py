@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 import pytest
 
 from harness.cluster import Obj
@@ -18,10 +23,10 @@ SPEAKERS = ("worker1", "worker2", "worker3")
 ADDRESSES = tuple(f"192.168.130.{last}" for last in range(201, 207))
 
 
-def at(address: str, name: str, **more: object) -> Obj:
+def at(address: str, name: str, *, app: str = "web", annotations: Mapping[str, str] | None = None, **more: Any) -> Obj:
     """A Service at a given address."""
-    annotations = {"metallb.io/loadBalancerIPs": address, **dict(more.pop("annotations", {}))}  # type: ignore[call-overload]
-    return service(name, app=str(more.pop("app", "web")), annotations=annotations, **more)  # type: ignore[arg-type]
+    asked = {"metallb.io/loadBalancerIPs": address, **(annotations or {})}
+    return service(name, app=app, annotations=asked, **more)
 
 
 def test_the_leader_is_the_formulas(lab: Lab) -> None:
@@ -34,8 +39,8 @@ def test_the_leader_is_the_formulas(lab: Lab) -> None:
     for place, address in enumerate(ADDRESSES):
         until(
             f"a ServiceL2Status of web-{place} at {wanted[address]}",
-            lambda place=place: lab.l2.announced_by(f"web-{place}"),  # type: ignore[misc]
-            lambda nodes, address=address: nodes == {wanted[address]},  # type: ignore[misc]
+            partial(lab.l2.announced_by, f"web-{place}"),
+            partial(operator.eq, {wanted[address]}),
             within=10,
         )
 
