@@ -20,8 +20,8 @@ from rich.table import Table
 from bench import against_munet, labs, machine, programs
 from bench.figures import Collection, Figure, lines, per_node, remarks
 from harness.binaries import ensure
+from harness.bringup import choose
 from harness.errors import LblabError, MissingCapability
-from harness.lab import choose
 from harness.topology import load
 
 TOPOLOGIES = programs.ROOT / "topologies"

@@ -17,8 +17,9 @@ from pathlib import Path
 from bench import machine
 from harness.backends import registry
 from harness.backends.netns import plan_routers
+from harness.bringup import attach
 from harness.errors import LabError
-from harness.lab import Lab, attach
+from harness.lab import Lab
 from harness.objects import deployment, service
 from harness.routing import frr
 from harness.routing.vty import Vty
@@ -35,8 +36,10 @@ _BGP_READS = 200
 _HOST_STARTS = "namespaces, links, FRR"
 
 #: An owner of a lab that does nothing, and ends only when it is killed.
-_OWNER = "import sys; from harness.lab import open_lab; lab = open_lab(*sys.argv[1:2], name=sys.argv[2], build=False, \
+_OWNER = (
+    "import sys; from harness.bringup import open_lab; lab = open_lab(*sys.argv[1:2], name=sys.argv[2], build=False, \
 cilium_version=sys.argv[3]); print('up', flush=True); sys.stdin.read()"
+)
 
 
 @dataclass

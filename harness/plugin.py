@@ -24,8 +24,8 @@ import pytest
 
 from harness.backends.kind import doors
 from harness.errors import LblabError, MissingCapability, Untrusted, UserError
-from harness.testing import explain, junit, kept, results, summary, timelines
-from harness.testing.pool import LabFacts, LabPool, Settings, Timers
+from harness.testing import explain, junit, kept, results, summary, timelines, wishes
+from harness.testing.pool import LabFacts, LabPool, Settings
 
 if TYPE_CHECKING:
     from harness.client import Client
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from harness.node import Node
     from harness.router import Router
     from harness.topology import Topology
-
-#: The topology of scenarios that name none: `topologies/small.yaml` of the project that is tested.
-DEFAULT_TOPOLOGY = "small"
 
 _HARNESS = str(Path(__file__).parent)
 _facts = pytest.StashKey[list[dict[str, Any]]]()
@@ -53,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lblab", "labs that measure how a LoadBalancer address is announced")
     group.addoption("--lab-backend", choices=("netns", "kind"), default="netns", help="where labs come to life")
     group.addoption(
-        "--topology", metavar="FILE", help=f"topology of scenarios that name none (default: {DEFAULT_TOPOLOGY})"
+        "--topology", metavar="FILE", help=f"topology of scenarios that name none (default: {wishes.DEFAULT_TOPOLOGY})"
     )
     group.addoption("--cilium-version", metavar="V", default="auto", help="Cilium version, minor, or auto (default)")
     group.addoption("--upgrade-to", metavar="V", help="Cilium version that scenarios of upgrades replace it with")
@@ -115,80 +112,25 @@ def pytest_configure(config: pytest.Config) -> None:
             metallb.resolve(config.getoption("metallb_version"))
         doors.of_pytest(config)
         if config.getoption("topology") is not None:
-            _check(config, {find_topology(config.getoption("topology"), config.rootpath)})
+            _check(config, {wishes.find_topology(config.getoption("topology"), config.rootpath)})
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Bring scenarios of one topology together, as a change of topology costs a new lab; the order stays otherwise."""
-    first: dict[tuple[Path, Timers] | None, int] = {}
-    keys: dict[pytest.Item, tuple[Path, Timers] | None] = dict.fromkeys(items)
-    for item in filter(_uses_lab, items):
-        with contextlib.suppress(UserError):  # said when the collection is finished, or by the scenario itself
-            keys[item] = _wish(item)[:2]
-    for place, item in enumerate(items):
-        first.setdefault(keys[item], place)
-    if len(first) > 1:
-        groups = _clusters({key for key in first if key is not None}) if _on_kind(items[0].config) else {}
-        of = {
-            key: min(first[other] for other in first if groups.get(other, other) == groups.get(key, key))
-            for key in first
-        }
-        items.sort(key=lambda item: (of[keys[item]], first[keys[item]]))
-
-
-def _on_kind(config: pytest.Config) -> bool:
-    return bool(config.getoption("lab_backend") == "kind")
-
-
-def _clusters(keys: Iterable[tuple[Path, Timers]]) -> dict[tuple[Path, Timers] | None, str]:
-    """What those topologies have in common that can have one cluster after another."""
-    from harness.backends.kind import fingerprint
-    from harness.topology import load
-
-    found: dict[tuple[Path, Timers] | None, str] = {}
-    for key in keys:
-        with contextlib.suppress(UserError):  # said when the collection is finished
-            found[key] = fingerprint.group(load(key[0]))
-    return found
+    wishes.bring_together(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Check what the collected scenarios need before the first one runs, so that bad input is one sentence."""
     if _worker(session.config) is None and not session.config.getoption("collectonly"):
         with _usage_errors():
-            _check(session.config, {_wish(item)[0] for item in session.items if _uses_lab(item)})
-
-
-def find_topology(wanted: str, root: Path, beside: Path | None = None) -> Path:
-    """Find a topology by its file, or by its name in `topologies/`.
-
-    Args:
-        wanted: `two-routers`, or a path.
-        root: The project's root.
-        beside: The folder of the scenario that wants it.
-
-    Raises:
-        UserError: There is none.
-    """
-    places = [Path(wanted), root / wanted]
-    if beside is not None:
-        places.insert(0, beside / wanted)
-    if not wanted.endswith((".yaml", ".yml")):
-        places = [root / "topologies" / f"{wanted}.yaml"]
-    for place in places:
-        if place.is_file():
-            return place.resolve()
-    raise UserError(f"there is no topology {wanted!r}", hint=f"looked for {', '.join(map(str, places))}")
+            _check(session.config, {wishes.of(item).topology for item in session.items if wishes.uses_lab(item)})
 
 
 def _check(config: pytest.Config, topologies: Iterable[Path]) -> None:
-    known: set[Path] = config.stash[_checked]
-    for path in set(topologies) - known:
-        from harness import lab
-        from harness.topology import load
-
-        lab.choose(load(path), _cilium_version(config), [Path(p) for p in config.getoption("manifests")])
-        known.add(path)
+    known = config.stash[_checked]
+    wishes.check(config, set(topologies) - known)
+    known |= set(topologies)
 
 
 @contextlib.contextmanager
@@ -200,35 +142,10 @@ def _usage_errors() -> Iterator[None]:
         raise pytest.UsageError(str(error)) from None
 
 
-def _cilium_version(config: pytest.Config) -> str | None:
-    asked = config.getoption("cilium_version")
-    return None if asked == "auto" else str(asked)
-
-
 def _worker(config: pytest.Config) -> str | None:
     """Return the id of this xdist worker, None in the process that the user started."""
     workerinput: Mapping[str, Any] | None = getattr(config, "workerinput", None)
     return None if workerinput is None else str(workerinput["workerid"])
-
-
-def _uses_lab(item: pytest.Item) -> bool:
-    return "lab" in getattr(item, "fixturenames", ())
-
-
-def _wish(item: pytest.Item) -> tuple[Path, Timers, bool]:
-    """Read which topology and timers a scenario wants, and whether it wants a lab of its own."""
-    marks: dict[str, Any] = {}
-    for mark in item.iter_markers("lab"):  # the closest one first
-        unknown = mark.kwargs.keys() - {"topology", "fresh", "timers"}
-        if unknown or mark.args:
-            raise UserError(
-                f"{item.nodeid}: the mark lab takes topology=, timers= and fresh=, not {mark.args or unknown}"
-            )
-        marks = {**mark.kwargs, **marks}
-    wanted = marks.get("topology") or item.config.getoption("topology") or DEFAULT_TOPOLOGY
-    path = find_topology(str(wanted), item.config.rootpath, item.path.parent)
-    timers: Timers = marks.get("timers") or item.config.getoption("timers")
-    return path, timers, bool(marks.get("fresh"))
 
 
 # -- fixtures --------------------------------------------------------------------------------------------------------
@@ -239,7 +156,7 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
     config = request.config
     settings = Settings(
         backend=config.getoption("lab_backend"),
-        cilium_version=_cilium_version(config),
+        cilium_version=wishes.cilium_version(config),
         metallb_version=config.getoption("metallb_version"),
         metallb_manifest=Path(given).resolve() if (given := config.getoption("metallb_manifest")) else None,
         manifests=tuple(Path(path).resolve() for path in config.getoption("manifests")),
@@ -265,8 +182,8 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, _labs: LabPool) -> Iterator[Lab]:
     """The lab of this scenario, clean and up; afterwards it is brought back to how it was, and that is checked."""
-    topology, timers, fresh = _wish(request.node)
-    given = _labs.take(topology, timers=timers, fresh=fresh)
+    wish = wishes.of(request.node)
+    given = _labs.take(wish.topology, timers=wish.timers, fresh=wish.fresh)
     facts = _labs.facts[given.name]
     record = request.node.stash.setdefault(_record, results.Record(request.node.nodeid))
     record.lab = facts.as_dict()
@@ -360,7 +277,7 @@ def pytest_runtest_makereport(
     lab = cast("Lab | None", getattr(item, "funcargs", {}).get("lab"))
     if report.failed and lab is not None and call.when == "call":
         report.sections += explain.sections(lab, item.stash.setdefault(_record, results.Record(item.nodeid)).begin_ns)
-    if _uses_lab(item):
+    if wishes.uses_lab(item):
         _note(item, report)
     return report
 

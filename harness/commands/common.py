@@ -60,9 +60,9 @@ def attach(name: str | None) -> Lab:
         UserError: There is none, or none of that name.
     """
     chosen = choose(running(), name).name
-    from harness import lab
+    from harness import bringup
 
-    return lab.attach(chosen)
+    return bringup.attach(chosen)
 
 
 def show(rendered: RenderableType) -> None:

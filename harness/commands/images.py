@@ -53,7 +53,7 @@ def list_(
     """
     from dataclasses import replace
 
-    from harness import lab as labs
+    from harness import bringup
     from harness.backends.kind import doors, images, preparation, tools
     from harness.cilium import l2, semver
     from harness.metallb import versions as metallb_versions
@@ -71,7 +71,7 @@ def list_(
     )
     chosen = replace(chosen, metallb_manifest=metallb_manifest)
     read = load(topology)
-    version, objects = labs.choose(read, None if cilium_version == "auto" else cilium_version)
+    version, objects = bringup.choose(read, None if cilium_version == "auto" else cilium_version)
     metallb = metallb_versions.choose(read, objects, None if metallb_version == "auto" else metallb_version)
     decided, _ = l2.decided(read, objects, semver.parse(version))
     with tempfile.TemporaryDirectory(prefix="lblab-images-") as scratch:

@@ -77,7 +77,7 @@ def up(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     start = time.monotonic()
-    from harness import lab as labs
+    from harness import bringup
     from harness.backends.kind import doors
     from harness.topology import load
 
@@ -93,7 +93,7 @@ def up(
     )
     name = name or load(topology).name
     with progress(f"lab {name}", quiet=as_json) as tell:
-        lab = labs.open_lab(
+        lab = bringup.open_lab(
             topology,
             backend=backend,
             cilium_version=None if cilium_version == "auto" else cilium_version,

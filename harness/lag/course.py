@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.arp.announcer import Announcer
+from harness.bringup import open_lab
 from harness.cilium import semver
 from harness.cilium.expected_l2 import LOCAL_SINCE
 from harness.errors import UserError
-from harness.lab import Lab, open_lab
+from harness.lab import Lab
 from harness.lag.gaps import Gaps
 from harness.lag.matrix import Cell, Figures, Matrix, ordered
 from harness.lag.server import game_service

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.bringup import open_lab
 from harness.cilium import versions
 from harness.errors import LabError
-from harness.lab import Lab, open_lab
+from harness.lab import Lab
 from harness.measure import Probe, together
 from harness.scorecard import site as sites
 from harness.scorecard.events import Event, Place

@@ -132,7 +132,7 @@ def run(topology: Path, mechanisms: list[Mechanism], tell: Tell, *, cilium_versi
     Raises:
         LblabError: when the lab does not come up.
     """
-    from harness.lab import open_lab
+    from harness.bringup import open_lab
 
     with open_lab(topology, cilium_version=cilium_version, timers="quick", progress=tell) as lab:
         service, port = _watched(lab)

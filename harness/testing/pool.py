@@ -107,7 +107,7 @@ class LabPool:
         settings: The run's options.
         progress: Told what is being done.
         on_up: Told the facts of each lab that is up, and the provenance of what it runs.
-        opener: Brings a lab up; `harness.lab.open_lab` unless a test replaces it.
+        opener: Brings a lab up; `harness.bringup.open_lab` unless a test replaces it.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class LabPool:
         """The running lab that the run is to use, the first time that it needs one."""
         if self._settings.attach is None:
             return None
-        from harness.lab import attach
+        from harness.bringup import attach
 
         return attach(self._settings.attach)
 
@@ -225,7 +225,7 @@ class LabPool:
         instead_of = instead_of or self._attached()
         opener = self._opener
         if opener is None:
-            from harness.lab import open_lab
+            from harness.bringup import open_lab
 
             opener = open_lab
         settings = self._settings

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.bringup import open_lab
 from harness.errors import Untrusted
-from harness.lab import Lab, open_lab
+from harness.lab import Lab
 from harness.lag.gaps import Gaps
 from harness.lag.watch import Players, Watch
 from harness.timeline import event

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.backends.base import Where
+from harness.bringup import open_lab
 from harness.errors import LabError, LblabError, MissingCapability, UserError
 from harness.faults import (
     AgentKilled,
@@ -37,7 +38,7 @@ from harness.faults import (
     RouterDaemonsRestarted,
     RouterRebooted,
 )
-from harness.lab import Lab, open_lab
+from harness.lab import Lab
 from harness.timeline import journal
 from harness.wait import until
 

@@ -11,9 +11,10 @@ import pytest
 
 from harness.arp.question import who_has
 from harness.backends.netns.wiring import CONTROL_PLANE
+from harness.bringup import open_lab
 from harness.cilium import semver
 from harness.errors import MissingCapability
-from harness.lab import Lab, open_lab
+from harness.lab import Lab
 from harness.timeline import event
 from harness.topology import HOST_DEVICE
 from harness.wait import until

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.bringup import attach, open_lab
 from harness.errors import LabError, MissingCapability, UserError
 from harness.faults import SpeakerStalled
-from harness.lab import Lab, attach, open_lab
+from harness.lab import Lab
 from harness.metallb.versions import KNOWN
 from harness.objects import deployment, pool, service
 from harness.timeline import event

@@ -17,8 +17,9 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from harness.backends.netns.plan_timeline import RECORDER
+from harness.bringup import open_lab
 from harness.errors import LblabError, MissingCapability
-from harness.lab import Lab, open_lab
+from harness.lab import Lab
 from harness.routing import daemons, kernel
 from harness.timeline import event
 from harness.wait import until

@@ -77,9 +77,9 @@ def choose(topology, version, manifests):
     if version == "9.9.9":
         raise UserError("Cilium 9.9.9 is not a version that lblab knows")
 
-fake = types.ModuleType("harness.lab")
+fake = types.ModuleType("harness.bringup")
 fake.open_lab, fake.choose = open_lab, choose
-sys.modules["harness.lab"] = fake
+sys.modules["harness.bringup"] = fake
 """
 
 TOPOLOGY = """
