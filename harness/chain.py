@@ -15,7 +15,7 @@ from harness.bgp import ESTABLISHED
 from harness.cilium.expected import Expected, expected
 from harness.errors import LabError
 from harness.metallb import expected as metallb
-from harness.observe import Snapshot, conditions, snapshot
+from harness.observe import Obj, Snapshot, conditions, snapshot
 from harness.owner import Owner
 from harness.service import addresses_of
 
@@ -102,6 +102,21 @@ def _backends(seen: Snapshot) -> Iterator[Link]:
         ready, total = status.get("readyReplicas", 0), status.get("replicas", 0)
         ok = current and ready == total == wanted == status.get("updatedReplicas", 0)
         yield Link("backend", name, ok, f"{ready} of {wanted} pods ready, {total} there")
+    for service in seen.services:
+        name = f"{service['metadata']['namespace']}/{service['metadata']['name']}"
+        behind = [deployment for deployment in seen.deployments if _selects(service, deployment)]
+        ready = sum((one.get("status") or {}).get("readyReplicas", 0) for one in behind)
+        known = len({pod for pod, _, _ in seen.backends.get(name, ())})
+        # a pod that is ready is not yet one of whom kube-proxy or Cilium have heard
+        if known < ready:
+            yield Link("backend", f"Service {name}", False, f"{known} of {ready} ready pods in its EndpointSlices")
+
+
+def _selects(service: Obj, deployment: Obj) -> bool:
+    wanted = service["spec"].get("selector") or {}
+    labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    same_namespace = service["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+    return bool(wanted) and same_namespace and wanted.items() <= labels.items()
 
 
 def _addresses(lab: Lab, seen: Snapshot) -> Iterator[Link]:
