@@ -268,10 +268,12 @@ def pytest_runtest_makereport(
                 # pytest's way to leave frames out; an error that is no LblabError, a bug, still shows all of them
                 entry.frame.f_globals["__tracebackhide__"] = operator.methodcaller("errisinstance", LblabError)
     report = yield
-    if isinstance(error, MissingCapability | Untrusted) and not item.config.getoption("strict", False):
-        report.outcome = "skipped"
-        word = "untrusted: " if isinstance(error, Untrusted) else ""
-        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {word}{error}")
+    if isinstance(error, MissingCapability | Untrusted):
+        report.__dict__.pop("wasxfail", None)  # nothing was seen to fail: it is not the failure that was expected
+        report.outcome = "failed" if item.config.getoption("strict", False) else "skipped"
+        if report.skipped:
+            word = "untrusted: " if isinstance(error, Untrusted) else ""
+            report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {word}{error}")
     elif isinstance(error, LblabError) and report.failed and call.when != "call":
         report.longrepr = f"{type(error).__name__}: {error}"
     lab = cast("Lab | None", getattr(item, "funcargs", {}).get("lab"))

@@ -177,6 +177,18 @@ def test_what_the_machine_lacks_is_a_named_skip_and_a_failure_with_strict(projec
     assert strict.ret == 1
 
 
+def test_an_untrusted_run_is_not_the_failure_that_was_expected(project: pytest.Pytester) -> None:
+    scenario = """
+from harness.errors import Untrusted
+@pytest.mark.xfail(reason="known", strict=True)
+def test_a(lab): raise Untrusted("other programs used 40 % of all cores")
+"""
+    result = run(project, scenario, "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*untrusted: other programs used 40 % of all cores"])
+    run(project, scenario, "--strict").assert_outcomes(failed=1)
+
+
 def test_a_lab_that_cannot_be_brought_up_is_tried_once_and_said_without_a_traceback(project: pytest.Pytester) -> None:
     result = run(
         project,
