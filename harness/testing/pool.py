@@ -167,7 +167,8 @@ class LabPool:
             What had to be put back.
 
         Raises:
-            LabError: The lab did not come back clean; the next scenario gets a new one.
+            LabError: The lab did not come back clean; the next scenario gets a new one. That is no error where the
+                scenario had asked for a lab of its own.
         """
         shared = self._shared is not None and self._shared[1] is lab
         if failed and self._settings.keep and not self._kept:
@@ -185,6 +186,8 @@ class LabPool:
             if self._settings.attach is not None:
                 raise LabError(f"the lab {self._settings.attach} did not come back clean: {error}") from error
             lab.close()
+            if self._thorough:  # a scenario that asked for a lab of its own has said that it leaves none
+                return [f"nothing: the lab was ended, {error}"]
             raise LabError(f"the lab did not come back clean and was replaced: {error}") from error
 
     def close(self) -> list[Lab]:

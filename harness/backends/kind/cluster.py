@@ -205,6 +205,8 @@ class _Watch:
 
     def _call(self, node: str, identity: str) -> None:
         wait_for_init(self._engine, identity)
+        # kind lets Docker start a node again that ended; here it is off until its lab wakes it, and wires it
+        self._engine.containers.get(identity).update(restart_policy={"Name": "no"})
         self._on_node(node, identity)
 
     def failed(self) -> bool:
