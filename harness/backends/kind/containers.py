@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _MACHINE = "/host"
 #: What keeps a container whose processes are started by others.
 _KEEPER = ("sleep", "infinity")
+#: What Docker sets to 1, and kind sets back for its nodes (kind, pkg/cluster/internal/providers/docker).
+_IPV6_OFF = "net.ipv6.conf.all.disable_ipv6"
 #: Seconds for Docker to have started a container.
 _STARTED_WITHIN = 30.0
 
@@ -137,6 +139,8 @@ class Containers:
                 hostname=host,
                 labels=names.labels(self._lab),
                 network_mode="none",
+                # Docker turns IPv6 off in a container that it gives no IPv6 network; a topology may want addresses
+                sysctls={_IPV6_OFF: "0"} if Path("/proc/sys", *_IPV6_OFF.split(".")).exists() else {},
                 detach=True,
                 **options,
             )
