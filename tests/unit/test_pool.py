@@ -136,3 +136,27 @@ def test_a_costly_lab_that_did_not_come_up_has_one_more_try(tmp_path: Path) -> N
             with pytest.raises(LabError, match="kind did not make"):
                 pool.take(tmp_path / "small.yaml")
         assert len(tries) == expected, backend
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_scenario_with_a_costly_lab_of_its_own_may_leave_it_unclean(fresh: bool) -> None:
+    closed: list[str] = []
+
+    def opener(topology: Path, *, name: str, **_: Any) -> Any:
+        lab = fake_lab(name)
+
+        def reset(thorough: bool = False) -> list[str]:
+            raise LabError("drained pods stay where they went")
+
+        lab.reset, lab.close = reset, lambda: closed.append(name)
+        return lab
+
+    pool = LabPool(Settings(backend="kind", name="x"), lambda _: None, opener=opener)
+    given = pool.take(SMALL, fresh=fresh)
+    if fresh:
+        assert pool.give_back(given, failed=False) == ["nothing: the lab was ended, drained pods stay where they went"]
+    else:
+        with pytest.raises(LabError, match="did not come back clean"):
+            pool.give_back(given, failed=False)
+    assert closed == ["x"]
+    assert pool.take(SMALL) is not given
