@@ -55,11 +55,16 @@ class BackendKilled(_OfBackends):
     """End the processes of a Service's backends with SIGKILL; the kubelet starts them again."""
 
     node: OnNode = None
+    pod: Annotated[str | None, "Only this pod of theirs; all of them if left out."] = None
     name = "backend-kill"
 
     def apply(self, steps: Steps) -> None:
         """Have each node's agent kill its pods' processes."""
-        for node, pod in self.backends(steps.lab, self.node):
+        found = self.backends(steps.lab, self.node)
+        meant = [(node, pod) for node, pod in found if self.pod in (None, pod.partition("/")[2])]
+        if not meant:
+            raise LabError(f"{self.pod} is no ready backend of {self.service}")
+        for node, pod in meant:
             kill = partial(steps.backend.node_agent, node, {"op": "kill", "pod": pod})
             steps.do(pod, f"killed (SIGKILL) on {node}", partial(asked, kill, BY_NODE))
 

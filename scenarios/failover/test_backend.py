@@ -23,13 +23,13 @@ MODES = ("graceful", "plain")
 
 @pytest.mark.parametrize("service", ["cluster", "local"])
 def test_killed(lab: Lab, expect: Expect, row: Row, service: str) -> None:
-    """The kubelet starts it again at once; its flows are lost meanwhile, behind the node, and no route moves."""
+    """One of two: its flows are lost until the kubelet has started it again or they go to the other; no route moves."""
     prefix = lab.service(service).prefix
     before = {mode: lab.next_hops(prefix, mode) for mode in MODES}
 
     def act() -> None:
         victim = lab.service(service).ready_backends()[0]
-        lab.fault(BackendKilled(f"default/{service}", node=victim.node))
+        lab.fault(BackendKilled(f"default/{service}", node=victim.node, pod=victim.pod))
         until(
             "both backends to be ready",
             lambda: lab.service(service).ready_backends(),
