@@ -91,6 +91,7 @@ class Baseline:
         if lab.metallb_version:
             done += lab.l2.rejoin()
         if lab.announces_by_l2 or lab.metallb_version:
+            done += lab.l2.forget_leftovers()
             until(
                 "routers to send where they should",
                 lab.l2.correct,

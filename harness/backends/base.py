@@ -171,7 +171,13 @@ class Backend(Protocol):
         """Ask a node's agent (the kubelet's stand-in) about its pods, or for one to be killed or made unready."""
 
     def l2_responder(self, node: str) -> dict[str, Any]:
-        """What answers ARP on a node for Cilium's L2 announcements: `entries`, `responses`, whether it `answers`."""
+        """What answers ARP on a node for Cilium's L2 announcements.
+
+        Its `entries`, each with `ip` and `ifindex`, and its `responses`, in the same order.
+        """
+
+    def l2_forget(self, node: str, entry: Mapping[str, Any]) -> None:
+        """Take one of these entries away, as nobody announces it any more."""
 
     def set_link(self, host: str, network: str, up: bool, where: Where = "host") -> Stamp:
         """Take a host's link to a network down, or up again."""

@@ -83,8 +83,9 @@ def test_a_second_announcer_is_no_spare(lab: Lab, expect: Expect, web: Announced
             "one speaker to announce it", lambda: lab.l2.announced_by("default/web"), lambda at: len(at) == 1, within=60
         )
         leader, other = apart(lab, web)
-        # the router is with MetalLB's leader: Cilium's holder is asked while it may not answer
-        until("the router to be with MetalLB", lambda: _asked(lab, web), lambda node: node == leader, within=30)
+        # the router is with MetalLB's leader: it asks while Cilium's holder, whose answer may be the first, is silent
+        with lab.fault(NodeSilent(other)):
+            until("the router to be with MetalLB", lambda: _asked(lab, web), lambda node: node == leader, within=10)
 
         def act() -> None:
             with lab.fault(NodeSilent(leader)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.arp.question import who_has
+from harness.backends.netns import plan
 from harness.backends.netns.wiring import CONTROL_PLANE
 from harness.bringup import open_lab
 from harness.cilium import semver
@@ -108,3 +111,18 @@ def test_the_map_outlives_the_agent_and_its_answers_do_not_outlive_the_lease(lab
     assert not state["answers"]
     logged = lab.timeline.wait(event.LOG, within=5, subject=f"{holder}/l2-responder", level="warning")
     assert "No ARP is answered" in logged.text
+
+
+def test_an_entry_that_an_agent_left_behind_is_gone_after_a_reset(lab: Lab) -> None:
+    address = lab.service("cluster").address
+    holder = lab.service("cluster").wait_lease_holder()
+    (other,) = {"worker1", "worker2"} - {holder}
+    (entry,) = lab.backend.l2_responder(holder)["entries"]
+    # what agents up to 1.19 leave in the map
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(plan.l2_responder_socket(lab.backend.folder, other)))
+        connection.sendall(json.dumps({"op": "create", **entry, "gratuitous": "reply"}).encode() + b"\n")
+        assert json.loads(connection.recv(4096)).get("error") is None
+    assert {node for node, _ in asked(lab, address)} == {holder, other}
+    assert f"took {address} out of the L2 responder's map of {other}" in lab.reset()
+    assert {node for node, _ in asked(lab, address)} == {holder}

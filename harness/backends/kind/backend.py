@@ -149,14 +149,13 @@ class KindBackend(HostedBackend):
         raise LabError(f"unknown op {request['op']!r}; there are pods, unready and kill")
 
     def l2_responder(self, node: str) -> dict[str, Any]:
-        """There is none: Cilium's own BPF program answers.
+        """What the map of Cilium's L2 responder holds on a node: entries, and the answers that its BPF program gave."""
+        found = self._rpc.call("l2_entries", node=node)
+        return {"entries": found, "responses": [entry.pop("responses") for entry in found]}
 
-        Raises:
-            MissingCapability: always.
-        """
-        raise MissingCapability(
-            f"on kind Cilium's BPF program answers ARP on {node}: there is no responder of lblab's to ask"
-        )
+    def l2_forget(self, node: str, entry: Mapping[str, Any]) -> None:
+        """Take an entry out of the map of Cilium's L2 responder."""
+        self._rpc.call("l2_forget", node=node, ip=entry["ip"], ifindex=entry["ifindex"])
 
     @functools.cached_property
     def _api(self) -> Cluster:

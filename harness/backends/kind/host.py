@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.backends.kind import places, podservers
+from harness.backends.kind import bpfmap, places, podservers
 from harness.backends.kind.changes import KindChanges
 from harness.backends.kind.found import Found
 from harness.backends.kind.places import Containers
@@ -67,6 +67,8 @@ class Host:
             "restart": lambda r: (self.restart(r["name"]), None),
             "pod_pid": lambda r: (podservers.pid_of(self._nodes[r["node"]], r["pod"]), None),
             "kill_pod": lambda r: (podservers.kill(self._nodes[r["node"]], r["pod"]), None),
+            "l2_entries": lambda r: (bpfmap.entries(self._root(r["node"])), None),
+            "l2_forget": lambda r: (bpfmap.forget(self._root(r["node"]), r["ip"], r["ifindex"]), None),
             **self._changes.operations(),
         }
 
@@ -129,6 +131,10 @@ class Host:
     def reap_forever(self) -> None:
         """Collect every process of its own that ends."""
         self._supervisor.reap_forever()
+
+    def _root(self, node: str) -> Path:
+        """A node's files."""
+        return Path(f"/proc/{self._nodes[node]}/root")
 
     def _pid(self, name: str) -> int | None:
         return self._of(name).pid(name)

@@ -205,9 +205,14 @@ class NetnsBackend(HostedBackend):
 
     def l2_responder(self, node: str) -> dict[str, Any]:
         """What the stand-in for Cilium's L2 responder on a node holds: entries, answers given, sign of life."""
-        found: dict[str, Any] = _ask(
-            f"{node}'s L2 responder", plan.l2_responder_socket(self.folder, node), {"op": "list"}
-        )
+        return self._l2_responder(node, {"op": "list"})
+
+    def l2_forget(self, node: str, entry: Mapping[str, Any]) -> None:
+        """Take an entry away from that stand-in."""
+        self._l2_responder(node, {"op": "delete", **entry})
+
+    def _l2_responder(self, node: str, request: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = _ask(f"{node}'s L2 responder", plan.l2_responder_socket(self.folder, node), request)
         return found
 
     # -- processes --------------------------------------------------------------------------------------------------
