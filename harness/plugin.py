@@ -87,7 +87,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything is collected, and register the marker."""
     config.addinivalue_line(
         "markers",
-        "lab(topology=None, timers=None, fresh=False): a scenario's topology (a name or file), timers, or its own lab",
+        "lab(topology=None, timers=None, fresh=False, time_scale=None): a scenario's topology (a name or file), "
+        "timers, a lab of its own, another time scale",
     )
     config.addinivalue_line(
         "markers",
@@ -183,7 +184,7 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[LabPool]:
 def lab(request: pytest.FixtureRequest, _labs: LabPool) -> Iterator[Lab]:
     """The lab of this scenario, clean and up; afterwards it is brought back to how it was, and that is checked."""
     wish = wishes.of(request.node)
-    given = _labs.take(wish.topology, timers=wish.timers, fresh=wish.fresh)
+    given = _labs.take(wish.topology, timers=wish.timers, fresh=wish.fresh, time_scale=wish.time_scale)
     facts = _labs.facts[given.name]
     record = request.node.stash.setdefault(_record, results.Record(request.node.nodeid))
     record.lab = facts.as_dict()

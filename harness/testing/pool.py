@@ -122,7 +122,7 @@ class LabPool:
         self._progress = progress
         self._on_up = on_up
         self._opener = opener
-        self._shared: tuple[tuple[Path, Timers], Lab] | None = None
+        self._shared: tuple[tuple[Path, Timers, float | None], Lab] | None = None
         self._broken: dict[Path, LblabError] = {}
         self._tried: set[Path] = set()
         self._kept: list[Lab] = []
@@ -130,7 +130,9 @@ class LabPool:
         self._thorough = False
         self.facts: dict[str, LabFacts] = {}
 
-    def take(self, topology: Path, *, timers: Timers = "manifest", fresh: bool = False) -> Lab:
+    def take(
+        self, topology: Path, *, timers: Timers = "manifest", fresh: bool = False, time_scale: float | None = None
+    ) -> Lab:
         """Give a scenario its lab: clean, and up.
 
         Args:
@@ -138,6 +140,7 @@ class LabPool:
             timers: "quick", the "whole-agent"'s, or the manifests' own.
             fresh: A lab of its own, whatever the shared one is. Where labs take minutes to come up it is the shared one
                 all the same, which is replaced by a new one if it does not come back clean.
+            time_scale: Instead of the topology's.
 
         Raises:
             LblabError: It could not be brought up. What failed once is not tried again in this run: a hundred scenarios
@@ -145,15 +148,15 @@ class LabPool:
         """
         self._thorough = fresh
         if fresh and self._settings.backend not in _COSTLY:
-            return self._open(topology, timers)
-        if self._shared is not None and self._shared[0] == (topology, timers):
+            return self._open(topology, timers, time_scale)
+        if self._shared is not None and self._shared[0] == (topology, timers, time_scale):
             return self._shared[1]
         before = self._retire()
         if before is not None and self._settings.backend not in _COSTLY:
             before.close()
             before = None
-        lab = self._open(topology, timers, instead_of=before)
-        self._shared = ((topology, timers), lab)
+        lab = self._open(topology, timers, time_scale, instead_of=before)
+        self._shared = ((topology, timers, time_scale), lab)
         return lab
 
     def give_back(self, lab: Lab, *, failed: bool) -> list[str]:
@@ -220,7 +223,7 @@ class LabPool:
 
         return attach(self._settings.attach)
 
-    def _open(self, topology: Path, timers: Timers, *, instead_of: Lab | None = None) -> Lab:
+    def _open(self, topology: Path, timers: Timers, time_scale: float | None, *, instead_of: Lab | None = None) -> Lab:
         if topology in self._broken:
             if instead_of is not None:
                 instead_of.close()
@@ -248,6 +251,7 @@ class LabPool:
                 name=name,
                 build=settings.build,
                 timers=timers,
+                time_scale=time_scale,
                 owner="none" if settings.keep else "process",
                 progress=_seldom(lambda stage: self._progress(f"{name}: {stage}")),
                 **more,

@@ -17,16 +17,17 @@ __all__ = ["DEFAULT_TOPOLOGY", "Wish", "bring_together", "check", "cilium_versio
 #: The topology of scenarios that name none: `topologies/small.yaml` of the project that is tested.
 DEFAULT_TOPOLOGY = "small"
 
-#: Topology and timers: scenarios that have them in common may have a lab in common.
-Key = tuple[Path, Timers]
+#: Topology, timers and time scale: scenarios that have them in common may have a lab in common.
+Key = tuple[Path, Timers, float | None]
 
 
 class Wish(NamedTuple):
-    """What one scenario wants: a topology's file, BGP timers, and whether the lab is to be its own."""
+    """What one scenario wants: a topology's file, BGP timers, its own lab, another time scale than the topology's."""
 
     topology: Path
     timers: Timers
     fresh: bool
+    time_scale: float | None
 
 
 def uses_lab(item: pytest.Item) -> bool:
@@ -42,16 +43,17 @@ def of(item: pytest.Item) -> Wish:
     """
     marks: dict[str, Any] = {}
     for mark in item.iter_markers("lab"):  # the closest one first
-        unknown = mark.kwargs.keys() - {"topology", "fresh", "timers"}
+        unknown = mark.kwargs.keys() - {"topology", "fresh", "timers", "time_scale"}
         if unknown or mark.args:
             raise UserError(
-                f"{item.nodeid}: the mark lab takes topology=, timers= and fresh=, not {mark.args or unknown}"
+                f"{item.nodeid}: the mark lab takes topology=, timers=, fresh= and time_scale=, "
+                f"not {mark.args or unknown}"
             )
         marks = {**mark.kwargs, **marks}
     wanted = marks.get("topology") or item.config.getoption("topology") or DEFAULT_TOPOLOGY
     path = find_topology(str(wanted), item.config.rootpath, item.path.parent)
     timers: Timers = marks.get("timers") or item.config.getoption("timers")
-    return Wish(path, timers, bool(marks.get("fresh")))
+    return Wish(path, timers, bool(marks.get("fresh")), marks.get("time_scale"))
 
 
 def find_topology(wanted: str, root: Path, beside: Path | None = None) -> Path:
@@ -115,7 +117,7 @@ def bring_together(items: list[pytest.Item]) -> None:
 
 
 def _key(wish: Wish) -> Key:
-    return wish.topology, wish.timers
+    return wish.topology, wish.timers, wish.time_scale
 
 
 def _clusters(keys: Iterable[Key]) -> dict[Key | None, str]:

@@ -6,12 +6,8 @@ there a late answer comes within the second in which Linux takes no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from harness.bringup import open_lab
 from harness.errors import Untrusted
 from harness.lab import Lab
 from harness.lag.gaps import Gaps
@@ -19,24 +15,15 @@ from harness.lag.watch import Players, Watch
 from harness.timeline import event
 from harness.verdict.arp import Freebsd
 from harness.wait import let_pass, until
-from scenarios.lag.conftest import Refreshed, answers
+from scenarios.lag.conftest import Note, Refreshed, answers
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.lab(topology="lag", time_scale=1.0)]
 
 #: How late MetalLB's speaker answers, and how far a gap may be from it.
 LATE, WITHIN = 30.0, 1.0
-TOPOLOGY = Path(__file__).parents[2] / "topologies" / "lag.yaml"
 #: Linux verifies an entry after 15 to 45 s, waits 5 s and asks its owner three times (facts/l2_and_lag.md, 2.2): one
 #: that answers 30 s late loses it, twice at least within this time.
 LINUX_WATCHED = 180.0
-
-
-@pytest.fixture(scope="module")
-def unscaled(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The lag lab with a time scale of 1."""
-    version = request.config.getoption("cilium_version", None)
-    with open_lab(TOPOLOGY, time_scale=1.0, timers="quick", cilium_version=version) as opened:
-        yield opened
 
 
 def judged(watch: Watch) -> Gaps:
@@ -47,13 +34,13 @@ def judged(watch: Watch) -> Gaps:
 
 
 @pytest.mark.parametrize(("late", "lags"), [(0.5, False), (LATE, True)])
-def test_a_late_answer_at_a_linux_router(unscaled: Lab, late: float, lags: bool) -> None:
+def test_a_late_answer_at_a_linux_router(lab: Lab, note: Note, late: float, lags: bool) -> None:
     """Late by less than a second it is not taken (locktime); later it is, and the entry goes back and forth.
 
     So a Linux router hides a second announcer only as long as both are prompt. It does not lag every twenty minutes
     then, but about once a minute: as often as it verifies its entry.
     """
-    lab, address = unscaled, unscaled.service("game").address
+    address = lab.service("game").address
     linux = lab.router("linux").arp
     with lab.node("worker1").announcer as slow, lab.node("worker2").announcer as quick:
         lab.router("linux").forget_neighbour(address)
@@ -66,7 +53,7 @@ def test_a_late_answer_at_a_linux_router(unscaled: Lab, late: float, lags: bool)
             let_pass(LINUX_WATCHED)
         moves = linux.moves(address) - before
     gaps = judged(watch)
-    print(f"Linux, answer {late:g} s late: {gaps}; {moves} moves in {LINUX_WATCHED:g} s")
+    note(gaps, arp_moves=moves)
     if lags:
         assert moves >= 2
         assert gaps.spans
@@ -75,9 +62,9 @@ def test_a_late_answer_at_a_linux_router(unscaled: Lab, late: float, lags: bool)
         assert not gaps.spans
 
 
-def test_one_refresh_of_two_announcers(unscaled: Lab) -> None:
+def test_one_refresh_of_two_announcers(lab: Lab, note: Note) -> None:
     """S6 at a scale of 1, with a game at 30 Hz: 30 s of rubber-banding 1196 s after the address was heard last."""
-    lab, game = unscaled, Refreshed(unscaled, unscaled.service("game").address)
+    game = Refreshed(lab, lab.service("game").address)
     with lab.node("worker1").announcer as slow, lab.node("worker2").announcer as quick:
         slow.announce(game.address, gratuitous=False)
         game.learn()
@@ -87,7 +74,7 @@ def test_one_refresh_of_two_announcers(unscaled: Lab) -> None:
             game.at(Freebsd().asks[0] + LATE + 30)
     gaps = judged(watch)
     moved = lab.timeline.events(game.heard_ns + 1).of(event.ARP_MOVED, subject="freebsd", address=game.address)
-    print(f"S6, D = {LATE:g} s, scale 1: {gaps}; moved to {', '.join(each.data['at'] for each in moved)}")
+    note(gaps, predicted_s=LATE, arp_moves=len(moved))
     assert len(gaps.spans) == 1
     assert abs(gaps.lengths[0] - LATE) <= WITHIN
     assert [each.data["at"] for each in moved] == ["worker2", "worker1"]

@@ -122,6 +122,20 @@ def test_the_summary_is_worst_first_and_groups_labs_and_reasons() -> None:
     ]
 
 
+def test_another_time_scale_is_another_lab() -> None:
+    scales: list[float | None] = []
+
+    def opener(topology: Path, *, name: str, time_scale: float | None, **_: Any) -> Any:
+        scales.append(time_scale)
+        return fake_lab(name)
+
+    pool = LabPool(Settings(name="x"), lambda _: None, opener=opener)
+    given = [pool.take(SMALL, time_scale=scale) for scale in (None, None, 1.0, 1.0, None)]
+    assert scales == [None, 1.0, None]
+    assert given[0] is given[1]
+    assert given[2] is given[3]
+
+
 def test_a_costly_lab_that_did_not_come_up_has_one_more_try(tmp_path: Path) -> None:
     tries: list[str] = []
 
