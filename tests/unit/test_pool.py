@@ -54,6 +54,7 @@ def fake_lab(name: str) -> Any:
         kubeconfig="/k",
         quickened=[],
         mark_clean=lambda: None,
+        close=lambda: None,
     )
 
 
