@@ -185,6 +185,16 @@ class Backend(Protocol):
     def set_filter(self, host: str, name: str, rules: str | None) -> Stamp:
         """Add chains to a host's packet filter (nftables, family inet) under a name, or remove them (None)."""
 
+    def block(self, host: str, network: str, name: str, match: str | None) -> Stamp:
+        """Drop what matches (nftables, family bridge) at a host's switch port, both ways, or nothing (None).
+
+        Args:
+            host: The host.
+            network: Which of its links.
+            name: What it is known by until it is taken back.
+            match: Such as `ip daddr 192.168.130.192`.
+        """
+
     def impair(self, host: str, network: str, what: Impairment | None) -> Stamp:
         """Lose or delay frames on a host's link, or stop doing so (None).
 

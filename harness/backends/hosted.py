@@ -136,6 +136,10 @@ class HostedBackend(ABC):
         """Add chains to a host's packet filter (nftables, family inet) under a name, or remove them (None)."""
         return _stamp(self._rpc.call("filter", host=host, name=name, rules=rules))
 
+    def block(self, host: str, network: str, name: str, match: str | None) -> Stamp:
+        """Drop what matches (nftables, family bridge) at a host's switch port, both ways, or nothing (None)."""
+        return _stamp(self._rpc.call("block", host=host, network=network, name=name, match=match))
+
     def impair(self, host: str, network: str, what: Impairment | None) -> Stamp:
         """Lose or delay frames on a host's link, or stop doing so (None)."""
         wanted = None if what is None else dataclasses.asdict(what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from harness.bgp import ESTABLISHED
@@ -18,14 +19,16 @@ from harness.wait import until
 _DRAINED_WITHIN = 60.0
 #: Seconds for a node whose label is gone to end its sessions: the operator and the agent act on watch events.
 _WITHDRAWN_WITHIN = 15.0
+#: What NodeSilent drops when ARP is to work on.
+_IP = "ether type { ip, ip6 }"
 
 
 @dataclass(frozen=True)
 class NodeSilent(OfNode):
     """Drop all packets of a node in both directions; its processes go on, no carrier is lost.
 
-    With `arp` the switch drops every frame. Without, only IP is dropped, in the node's own packet filter: ARP, and
-    whatever else passes that filter by (AF_PACKET), still works, as with iptables on a real node.
+    The switch drops every frame, or without `arp` every one with IP in it: the node still answers ARP then, as one does
+    whose packet filter drops everything. (A filter of the node's own would not do: Cilium's eBPF forwards before it.)
     """
 
     arp: Annotated[bool, "Whether ARP is dropped too."] = True
@@ -34,18 +37,14 @@ class NodeSilent(OfNode):
     def apply(self, steps: Steps) -> None:
         """Cut the path, or filter IP."""
         steps.lab.node(self.node)
-        links = steps.lab.topology.links(self.node)
+        of = networks(steps.lab.topology, self.node)
         if self.arp:
-            cut(steps, self.node, [link.network for link in links], "path")
+            cut(steps, self.node, of, "path")
             return
-        devices = ", ".join(f'"{link.device}"' for link in links)
-        # before connection tracking on the way in, after everything on the way out
-        rules = (
-            f"chain in {{ type filter hook prerouting priority -400; iifname {{ {devices} }} drop; }};"
-            f"chain out {{ type filter hook postrouting priority 400; oifname {{ {devices} }} drop; }};"
-        )
-        steps.on_undo(self.node, "IP packets pass again", lambda: steps.backend.set_filter(self.node, "silent", None))
-        steps.do(self.node, "all IP packets dropped", lambda: steps.backend.set_filter(self.node, "silent", rules))
+        for network in of:
+            block = partial(steps.backend.block, self.node, network, "silent")
+            steps.on_undo(self.node, f"IP packets to and from {network} pass again", partial(block, None))
+            steps.do(self.node, f"all IP packets to and from {network} dropped", partial(block, _IP))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ _NOTICED = 6.0
 #: Two refreshes of the entry with the slower announcer (F6), and something more.
 _LENGTH = 2 * (1196 + _LATE) + 40
 
+#: The network of the nodes, the routers and the addresses.
+_NETWORK = "servers"
+
 HELD = ("silent", "unanswered")
 
 
@@ -115,9 +118,8 @@ class Rows:
         yield 1101, "lost-and-dead end", partial(quick.announce, at["lost-and-dead"], gratuitous=False)
 
     def dies(self, row: str) -> int:
-        """Worker1 drops every packet for the row's address and answers for it no more, as if it were dead."""
-        rules = f"chain dead {{ type filter hook prerouting priority -400; ip daddr {self.address[row]} drop; }};"
-        stamp = self.lab.backend.set_filter("worker1", row, rules)
+        """Worker1 gets no packet for the row's address and answers for it no more, as if it were dead."""
+        stamp = self.lab.backend.block("worker1", _NETWORK, row, f"ip daddr {self.address[row]}")
         self.slow.withdraw(self.address[row])
         return stamp.at_ns
 
@@ -164,7 +166,7 @@ def carried_out(lab: Lab) -> Iterator[Rows]:
             yield rows
         finally:
             for row in ("died", "lost-and-dead"):
-                lab.backend.set_filter("worker1", row, None)
+                lab.backend.block("worker1", _NETWORK, row, None)
             rows.arp.delete()
 
 

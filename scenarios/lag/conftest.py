@@ -114,10 +114,9 @@ def answers(lab: Lab, client: str, address: str) -> bool:
 
 @contextmanager
 def dead(lab: Lab, node: str, address: str) -> Iterator[int]:
-    """Let a node drop every packet for an address before its datapath sees it, as if it had lost its power."""
-    rules = f"chain dead {{ type filter hook prerouting priority -400; ip daddr {address} drop; }};"
-    stamp = lab.backend.set_filter(node, "dead", rules)
+    """Let every packet for an address be lost on its way to a node, as if it had lost its power."""
+    stamp = lab.backend.block(node, "servers", "dead", f"ip daddr {address}")
     try:
         yield stamp.at_ns
     finally:
-        lab.backend.set_filter(node, "dead", None)
+        lab.backend.block(node, "servers", "dead", None)

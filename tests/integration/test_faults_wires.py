@@ -81,14 +81,27 @@ def cut_by_filter(wires: Wires) -> tuple[Callable[[], Stamp], Callable[[], Stamp
     return lambda: filtered(rules), lambda: filtered(None)
 
 
+def cut_by_port(wires: Wires) -> tuple[Callable[[], Stamp], Callable[[], Stamp]]:
+    """What the switch drops at the router's port."""
+
+    def blocked(match: str | None) -> Stamp:
+        answer: Stamp = wires.call("block", host="router", network="lan", name="gap", match=match)
+        return answer
+
+    return lambda: blocked(f"udp dport {SERVER[1]}"), lambda: blocked(None)
+
+
+CUTS = {"filter": cut_by_filter, "port": cut_by_port}
+
+
 # -- stamps ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("by", ["filter", "path", "host", "switch"])
+@pytest.mark.parametrize("by", ["filter", "port", "path", "host", "switch"])
 def test_stamps_are_those_of_the_packets(wires: Wires, by: str) -> None:
     """Twenty gaps of 50 ms: nothing arrives in them, and their edges are stamped within 2 ms."""
-    cut, heal = cut_by_filter(wires) if by == "filter" else cut_by_link(wires, by)
+    cut, heal = CUTS[by](wires) if by in CUTS else cut_by_link(wires, by)
     pause = threading.Event()
     stamps = []
     with wires.stream() as stream:
@@ -166,6 +179,21 @@ def test_a_filter_drops_what_its_rules_say_and_nothing_else(wires: Wires) -> Non
         wires.call("filter", host="node", name="one", rules=None)
         assert stream.passing()
         wires.call("filter", host="node", name="one", rules=None)  # nothing to remove is no error
+
+
+@pytest.mark.parametrize("host", ["node", "router"])
+def test_a_port_drops_what_matches_on_the_way_to_it_and_from_it(wires: Wires, host: str) -> None:
+    def block(match: str | None) -> None:
+        wires.call("block", host=host, network="servers", name="one", match=match)
+
+    with wires.stream() as stream:
+        block("ip daddr 10.2.0.9")
+        assert stream.passing()
+        for match in (f"ip daddr {SERVER[0]}", "ether type { ip, ip6 }"):
+            block(match)
+            assert stream.silent(), match
+        block(None)
+        assert stream.passing()
 
 
 def test_rules_that_nftables_refuses_are_told(wires: Wires) -> None:

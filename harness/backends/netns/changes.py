@@ -53,6 +53,7 @@ class Changes:
         return {
             "link": lambda r: (self.link(r["host"], r["network"], r["up"], r["where"]), None),
             "filter": lambda r: (self.filter(r["host"], r["name"], r["rules"]), None),
+            "block": lambda r: (self.block(r["host"], r["network"], r["name"], r["match"]), None),
             "impair": lambda r: (self.impair(r["host"], r["network"], r["what"]), None),
             "spanning_tree": lambda r: (self.spanning_tree(r["network"], r["forward_delay"]), None),
             "forget": lambda r: (self.forget(r["host"]), None),
@@ -123,6 +124,22 @@ class Changes:
         self._remember(
             f"{host}'s packet filter {name}", None if rules is None else lambda: self.filter(host, name, None)
         )
+        return interval.stamp("nftables transaction")
+
+    def block(self, host: str, network: str, name: str, match: str | None) -> Stamp:
+        """Drop what matches at a host's switch port, to and from the host, or let it pass again (None).
+
+        A node's own packet filter comes too late where eBPF on its interface has forwarded the packet before.
+        """
+        port = self._interface(host, network).switch_port
+        table = f"bridge {TABLE}{name}_{host}_{network}".replace("-", "_")
+        commands = f"add table {table}; delete table {table};"
+        if match is not None:
+            drop = f'oifname "{port}" {match} drop; iifname "{port}" {match} drop;'
+            commands += f" table {table} {{ chain port {{ type filter hook forward priority 0; {drop} }}; }}"
+        interval = in_netns(FABRIC, lambda: kernel_ops.nft(commands))
+        back = None if match is None else lambda: self.block(host, network, name, None)
+        self._remember(f"{host}'s port to {network}: {name}", back)
         return interval.stamp("nftables transaction")
 
     def impair(self, host: str, network: str, what: dict[str, Any] | None) -> Stamp:
