@@ -297,7 +297,9 @@ def _note(item: pytest.Item, report: pytest.TestReport) -> None:
     """Add a phase to the scenario's record; the last phase writes it."""
     record = item.stash.setdefault(_record, results.Record(item.nodeid))
     record.seconds[report.when] = round(report.duration, 4)
-    if report.failed:
+    if report.failed and record.outcome == "failed":  # a lab that it left unclean: why it failed comes first
+        record.message = f"{record.message}\n{explain.message(report)}"
+    elif report.failed:
         record.outcome = "failed" if report.when == "call" else "error"
         record.message = explain.message(report)
     elif report.skipped and record.outcome == "passed":

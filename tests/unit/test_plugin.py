@@ -167,6 +167,25 @@ def test_b(lab): assert not lab.stuck
     assert log(project) == ["open small", "close small", "open small", "reset", "close small"]
 
 
+def test_why_a_scenario_failed_comes_before_the_lab_that_it_left(project: pytest.Pytester) -> None:
+    result = run(
+        project,
+        """
+def test_a(lab):
+    lab.stuck = True
+    assert 1 == 2
+""",
+        "--lab-results",
+        "out.jsonl",
+    )
+    result.assert_outcomes(failed=1, errors=1)
+    (line,) = [line for line in records(project) if line["kind"] == "scenario"]
+    assert line["outcome"] == "failed"
+    first, second = line["message"].splitlines()
+    assert first == "assert 1 == 2"
+    assert second.startswith("LabError: the lab did not come back clean")
+
+
 def test_what_the_machine_lacks_is_a_named_skip_and_a_failure_with_strict(project: pytest.Pytester) -> None:
     scenario = '@pytest.mark.lab(topology="needy")\ndef test_a(lab): pass\n'
     result = run(project, scenario, "-rs")
