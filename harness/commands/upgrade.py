@@ -44,7 +44,7 @@ def upgrade(
     )
     with progress("upgrade") as tell:
         tell(f"Cilium {versions[0]} to {versions[1]}")
-        code = pytest_run.run(command, lambda count: tell(f"{count} scenarios have ended") if count else None)
+        code = pytest_run.run(command, lambda count: tell(f"scenario {count} has ended"))
     found = saved.load(file).scenarios
     for line in found:
         figures = ", ".join(f"{one.probe}: {one.middle_ms:.0f} ms" for one in line.figures)

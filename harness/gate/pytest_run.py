@@ -65,7 +65,7 @@ def run(command: Command, ended: Callable[[int], None] = lambda _: None) -> int:
 
     Args:
         command: What it is told.
-        ended: Is told how many scenarios have ended.
+        ended: Is told how many scenarios have ended, whenever that changes.
 
     Returns:
         Its exit code: 0 or 1.
@@ -90,8 +90,10 @@ def run(command: Command, ended: Callable[[int], None] = lambda _: None) -> int:
             preexec_fn=_can_be_interrupted,
         )
         try:
+            told = 0
             while process.poll() is None:
-                ended(_ended(command.results))
+                if (count := _ended(command.results)) != told:
+                    ended(told := count)
                 let_pass(_LOOK_EVERY)
         except BaseException:
             _end(process)

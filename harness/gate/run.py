@@ -89,13 +89,9 @@ def _invoke(result: Result, wanted: Wanted, side: Side, what: str, tell: Progres
     label = f"{what}: {side}, Cilium {subject.version}"
     tell(label)
     known = len(again) or len(result.scenarios) or None
-    shown = 0
 
     def ended(count: int) -> None:
-        nonlocal shown
-        if count != shown:
-            shown = count
-            tell(f"{label}, {count}{f' of {known}' if known else ''} scenarios")
+        tell(f"{label}, {count}{f' of {known}' if known else ''} scenarios")
 
     began = time.monotonic()
     code = pytest_run.run(command, ended)
