@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,7 @@ def test_an_entry_that_an_agent_left_behind_is_gone_after_a_reset(lab: Lab) -> N
     address = lab.service("cluster").address
     holder = lab.service("cluster").wait_lease_holder()
     (other,) = {"worker1", "worker2"} - {holder}
+    until(f"{holder} to answer", partial(asked, lab, address), lambda seen: [n for n, _ in seen] == [holder], within=10)
     (entry,) = lab.backend.l2_responder(holder)["entries"]
     # what agents up to 1.19 leave in the map
     with socket.socket(socket.AF_UNIX) as connection:

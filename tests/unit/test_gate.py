@@ -15,6 +15,7 @@ from harness.gate.figures import figures
 from harness.gate.model import Exit, Figure, Invocation, Result, Run, Subject, Verdict
 from harness.gate.selection import selection
 from harness.results.saved import Scenario as Line
+from harness.wait import let_pass
 
 SLOW, QUICK = "scenarios/failover/test_x.py::test_slow", "scenarios/failover/test_x.py::test_quick"
 
@@ -379,10 +380,13 @@ def test_an_interrupt_ends_pytest_first(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     log = tmp_path / "out/000-A.log"
 
-    def ended(_: int) -> None:
-        if log.exists() and (tmp_path / "out/000-A.jsonl").exists():
+    def interrupted_once(seconds: float) -> None:
+        if (tmp_path / "out/000-A.jsonl").exists():
+            monkeypatch.setattr(pytest_run, "let_pass", let_pass)
             raise KeyboardInterrupt
+        let_pass(seconds)
 
+    monkeypatch.setattr(pytest_run, "let_pass", interrupted_once)
     with pytest.raises(KeyboardInterrupt):
-        pytest_run.run(command(tmp_path, "scenarios/x/test_x.py::test_forever"), ended)
+        pytest_run.run(command(tmp_path, "scenarios/x/test_x.py::test_forever"))
     assert "KeyboardInterrupt" in log.read_text() or "no tests ran" in log.read_text()
